@@ -1,16 +1,14 @@
 package nn
 
 import (
-	"math"
-
 	"patchwork/engine"
 	"patchwork/shaders"
 )
 
-// Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D];
+// Attention is grouped-query attention of q [B,Tq,H,D] over k and v [B,Tk,K,D], with scores q·k·scale;
 // intervals (int32 [B,Tq,4]) are the keys visible to each query, as described at
 // shaders.Attention. It returns y [B,Tq,H,D]. k and v may be a cache in 8 bits.
-func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
+func (g *Graph) Attention(q, k, v, intervals *Tensor, scale float64) *Tensor {
 	ok := len(q.Shape) == 4 && len(k.Shape) == 4 && k.Size() == v.Size() &&
 		q.Shape[0] == k.Shape[0] && q.Shape[3] == k.Shape[3] && q.Shape[2]%k.Shape[2] == 0
 	check(ok, "attention", "q [B,Tq,H,D], k and v [B,Tk,K,D]", q, k, v)
@@ -18,7 +16,7 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor) *Tensor {
 	check(intervals.Size() == batch*queries*4, "attention", "intervals [B,Tq,4]", q, intervals)
 	p := shaders.AttentionParams{
 		Batch: uint32(batch), Queries: uint32(queries), Keys: uint32(k.Shape[1]),
-		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(1 / math.Sqrt(float64(d))),
+		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(scale),
 	}
 	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
 	if k.node.format != nil {

@@ -4,20 +4,20 @@ import "patchwork/shaders"
 
 // AttentionShares computes the share of each query's attention weights, which sum to 1,
 // that every group of keys gets, as the mean over the heads. Attention does not keep its
-// weights. q is [B,Tq,H,D], k [B,Tk,K,D] and intervals [B,Tq,4], as for Attention. groups
+// weights. q is [B,Tq,H,D], k [B,Tk,K,D], intervals [B,Tq,4] and scale, as for Attention. groups
 // are tensors of GroupValues, with D groups in each; for each the result has [B·Tq,D], in
 // 32 bits.
 //
 // It runs Attention's kernel with values that are 1 in the column of the key's group and 0
 // elsewhere, so that a query's result is the sum of its weights by group.
-func (g *Graph) AttentionShares(q, k, intervals *Tensor, groups []*Tensor) []*Tensor {
+func (g *Graph) AttentionShares(q, k, intervals *Tensor, scale float64, groups []*Tensor) []*Tensor {
 	batch, queries, heads, d := q.Shape[0], q.Shape[1], q.Shape[2], q.Shape[3]
 	q, k = g.toFloat32(q), g.toFloat32(k)
 	mean := g.NewFloat32("mean of heads", batch*queries, 1, heads)
 	g.fill(mean.View(), mean.Size(), 1/float32(heads))
 	shares := make([]*Tensor, len(groups))
 	for i, values := range groups {
-		y := g.Attention(q, k, values, intervals) // [B,Tq,H,D]
+		y := g.Attention(q, k, values, intervals, scale) // [B,Tq,H,D]
 		shares[i] = g.NewFloat32("attention shares", batch*queries, d)
 		p := matmulShape{batch: batch * queries, m: shaders.N(1), n: d, k: shaders.N(heads)}
 		g.matmul(p, operand{view: mean.View()}, operand{view: y.View()}, shares[i].View())

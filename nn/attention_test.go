@@ -17,7 +17,7 @@ func TestAttentionMemory(t *testing.T) {
 			}
 			intervals := Input(engine.NewBuffer("intervals", int64(16*tokens)), 1, tokens, 4)
 			q, k, v := variable("q", heads), variable("k", kv), variable("v", kv)
-			y := g.Attention(q, k, v, intervals)
+			y := g.Attention(q, k, v, intervals, 0.25)
 			g.SetGrad(y, engine.NewBuffer("dy", int64(4*y.Size())).View())
 			for _, x := range []*Tensor{q, k, v} {
 				g.KeepGrad(x)

@@ -28,9 +28,11 @@ const headChunk = 1 << 24
 // HeadCrossEntropy is the language model's head and its loss: logits x·wᵀ of the tokens
 // that have a target, a chunk of rows at a time, so that they are never all in memory,
 // their cross-entropy, and in training also the gradients of x [T,D] and w [V,D].
-func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
+//
+// softCap limits the logits to softCap·tanh(logits/softCap); 0 = none.
+func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets, softCap float32) HeadLoss {
 	check(x.Cols() == w.Cols(), "head", "x [T,D] and w [V,D]", x, w)
-	n, d, vocabulary := t.IDs.Size(), x.Cols(), w.Shape[0]
+	n, vocabulary := t.IDs.Size(), w.Shape[0]
 	loss := HeadLoss{Sum: g.NewFloat32("loss", 1), NLL: g.NewFloat32("nll", n)}
 	if !g.Train {
 		loss.ArgMax = g.NewFloat32("argmax", n)
@@ -49,7 +51,7 @@ func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
 	}
 	for base := 0; base < n; base += chunk {
 		rows := shaders.Count{Max: uint32(min(chunk, n-base)), Slot: uint32(t.CountSlot), Base: uint32(base)}
-		g.headChunk(x, w, t, loss, rows, dx, base, d, vocabulary)
+		g.headChunk(x, w, t, loss, rows, dx, base, softCap)
 	}
 	if add {
 		g.record(shaders.Accumulate, shaders.AccumulateParams{N: shaders.N(x.Size())}, dx, total)
@@ -58,8 +60,8 @@ func (g *Graph) HeadCrossEntropy(x, w *Tensor, t Targets) HeadLoss {
 	return loss
 }
 
-func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.Count, dx engine.View, base, d, vocabulary int) {
-	n := int(rows.Max)
+func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.Count, dx engine.View, base int, softCap float32) {
+	n, d, vocabulary := int(rows.Max), x.Cols(), w.Shape[0]
 	if t.CountSlot == 0 {
 		rows = shaders.N(n)
 	}
@@ -74,7 +76,7 @@ func (g *Graph) headChunk(x, w *Tensor, t Targets, loss HeadLoss, rows shaders.C
 		g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base)}, logits.View(), loss.ArgMax.View())
 	}
 	g.record(shaders.CrossEntropy, shaders.CrossEntropyParams{
-		Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot),
+		Rows: rows, Cols: uint32(vocabulary), LD: uint32(ld), Base: uint32(base), Grad: shaders.Flag(g.Train), Scale: 1, ScaleSlot: uint32(t.ScaleSlot), Cap: softCap,
 	}, t.IDs.View(), logits.View(), loss.NLL.View())
 	if !g.Train {
 		return

@@ -19,8 +19,9 @@ type TokenIndex struct {
 }
 
 // Embed looks the tokens up in table [V,D] and replaces the embeddings of image tokens by
-// the image vectors, features [slots,D] (nil without images): [T,D].
-func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
+// the image vectors, features [slots,D] (nil without images): [T,D]. The table's rows are multiplied
+// by scale, the vectors are not.
+func (g *Graph) Embed(index TokenIndex, table, features *Tensor, scale float32) *Tensor {
 	d, tokens := table.Cols(), index.IDs.Size()
 	check(features == nil || features.Cols() == d, "embed", "table [V,D] and features [slots,D]", table, features)
 	y := g.NewFloat32("embeddings", tokens, d)
@@ -29,14 +30,14 @@ func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 		rows = table.node.half
 	}
 	if f := table.node.format; f == nil {
-		g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0])},
+		g.record(shaders.Embed, shaders.EmbedParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0]), Scale: scale},
 			index.IDs.View(), index.Slots.View(), rows, viewOf(features), y.View())
 	} else {
-		g.record(shaders.EmbedQuant, shaders.EmbedQuantParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0]), Format: uint32(*f)},
+		g.record(shaders.EmbedQuant, shaders.EmbedQuantParams{Tokens: shaders.N(tokens), Cols: uint32(d), Rows: uint32(table.Shape[0]), Format: uint32(*f), Scale: scale},
 			index.IDs.View(), index.Slots.View(), table.View(), viewOf(features), y.View())
 	}
 	g.onBackward(y, func(dy engine.View) {
-		g.embedTableGradient(index, table, dy)
+		g.embedTableGradient(index, table, dy, scale)
 		if features == nil {
 			return
 		}
@@ -48,7 +49,7 @@ func (g *Graph) Embed(index TokenIndex, table, features *Tensor) *Tensor {
 	return y
 }
 
-func (g *Graph) embedTableGradient(index TokenIndex, table *Tensor, dy engine.View) {
+func (g *Graph) embedTableGradient(index TokenIndex, table *Tensor, dy engine.View, scale float32) {
 	dtable, add, ok := g.gradient(table)
 	if !ok {
 		return
@@ -57,6 +58,6 @@ func (g *Graph) embedTableGradient(index TokenIndex, table *Tensor, dy engine.Vi
 		g.fill(dtable, table.Size(), 0)
 	}
 	runs := shaders.Count{Max: uint32(index.SegmentIDs.Size()), Slot: uint32(index.SegmentsSlot)}
-	g.record(shaders.EmbedBackward, shaders.EmbedBackwardParams{Segments: runs, Cols: uint32(table.Cols()), Rows: uint32(table.Shape[0])},
+	g.record(shaders.EmbedBackward, shaders.EmbedBackwardParams{Segments: runs, Cols: uint32(table.Cols()), Rows: uint32(table.Shape[0]), Scale: scale},
 		index.Order.View(), index.Starts.View(), index.SegmentIDs.View(), dy, dtable)
 }

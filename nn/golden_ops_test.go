@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"math"
 	"slices"
 
 	"patchwork/engine"
@@ -32,7 +33,7 @@ var goldenOps = map[string]func(r *goldenRun){
 		r.g.record(shaders.Softmax, shaders.SoftmaxParams{Rows: rows, Cols: cols}, x.View(), r.in["mask"].View(), y)
 		r.g.record(shaders.SoftmaxBackward, shaders.SoftmaxBackwardParams{Rows: rows, Cols: cols}, y, r.in["dy"].View(), dx)
 	},
-	"swiglu": func(r *goldenRun) { r.backward(r.g.SwiGLU(r.in["gate"], r.in["up"])) },
+	"swiglu": func(r *goldenRun) { r.backward(r.g.SwiGLU(r.in["gate"], r.in["up"], SiLU)) },
 	"gelu_tanh": func(r *goldenRun) {
 		x, n := r.in["x"].View(), r.in["x"].Size()
 		r.g.record(shaders.GELU, shaders.GELUParams{N: shaders.N(n)}, x, r.newOutput("y", n))
@@ -48,17 +49,17 @@ var goldenOps = map[string]func(r *goldenRun){
 		r.backward(r.g.RoPE(r.in["x"], RoPE{Input(table, n, d), r.in["positions"]}))
 	},
 	"attention": func(r *goldenRun) {
-		y := r.g.Attention(r.in["q"], r.in["k"], r.in["v"], r.int32s("intervals", r.intervals()))
+		y := r.g.Attention(r.in["q"], r.in["k"], r.in["v"], r.int32s("intervals", r.intervals()), 1/math.Sqrt(float64(r.in["q"].Cols())))
 		r.output["lse"] = r.g.Program.Dispatches[len(r.g.Program.Dispatches)-1].Views[5]
 		r.backward(y)
 	},
 	"cross_entropy": goldenCrossEntropy,
 	"embedding": func(r *goldenRun) {
-		r.backward(r.g.Embed(r.tokenIndex(-1), r.in["table"], nil))
+		r.backward(r.g.Embed(r.tokenIndex(-1), r.in["table"], nil, 1))
 	},
 	"image_scatter": func(r *goldenRun) {
 		features := r.in["features"]
-		y := r.g.Embed(r.tokenIndex(int32(r.int("image_token_id"))), r.in["table"], features)
+		y := r.g.Embed(r.tokenIndex(int32(r.int("image_token_id"))), r.in["table"], features, 1)
 		if features.Size() == 0 {
 			r.output["dfeatures"] = r.in["dy"].View() // nothing to compare
 		}

@@ -148,7 +148,7 @@ func TestTwoHeads(t *testing.T) {
 			in := g.Variable(x, tokens, d)
 			for _, i := range heads {
 				w := g.Variable(r.buffer(fmt.Sprint("w", i), uint64(10+i), vocabulary*d), vocabulary, d)
-				g.HeadCrossEntropy(in, w, Targets{Rows: ints("rows", 1, int32(2+i), 5), IDs: ints("ids", 3, 4, int32(5+i))})
+				g.HeadCrossEntropy(in, w, Targets{Rows: ints("rows", 1, int32(2+i), 5), IDs: ints("ids", 3, 4, int32(5+i))}, 0)
 			}
 			g.KeepGrad(in)
 			g.Backward()

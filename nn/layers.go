@@ -37,7 +37,7 @@ func (l LayerNorm) ForwardFloat32(g *Graph, x *Tensor) *Tensor {
 	return g.LayerNormFloat32(x, g.Param(l.Weight), g.Param(l.Bias), l.Eps)
 }
 
-// RMSNorm is a scale [C].
+// RMSNorm is a scale [C], nil for none.
 type RMSNorm struct {
 	Weight *Param
 	Eps    float32
@@ -45,7 +45,15 @@ type RMSNorm struct {
 
 // Forward normalises the last axis.
 func (l RMSNorm) Forward(g *Graph, x *Tensor) *Tensor {
+	if l.Weight == nil {
+		return g.RMSNorm(x, nil, l.Eps)
+	}
 	return g.RMSNorm(x, g.Param(l.Weight), l.Eps)
+}
+
+// ForwardAdd is Forward added to a residual, in 32 bits.
+func (l RMSNorm) ForwardAdd(g *Graph, x, residual *Tensor) *Tensor {
+	return g.RMSNormAdd(x, g.Param(l.Weight), residual, l.Eps)
 }
 
 // Declarer declares the parameters of one learning-rate group and block.

@@ -20,7 +20,7 @@ func (l RMSNorm) linear(g *Graph, x, w, bias *Tensor) *Tensor {
 		return g.Linear(l.Forward(g, x), w, bias, nil)
 	}
 	y := g.newNormLinear(x, w)
-	g.normLinear(l, x, w, nil, y, w.Shape[0])
+	g.normLinear(l, x, w, nil, y, w.Shape[0], SiLU)
 	return y
 }
 
@@ -33,7 +33,7 @@ func (g *Graph) NormLogits(norm RMSNorm, x, w *Tensor) *Tensor {
 	vocabulary := w.Shape[0]
 	check(g.fusesNorm(x, w) && x.Size() == w.Cols(), "logits", "x [1,D] and w [V,D], not in training", x, w)
 	y := g.NewFloat32("logits", 1, evenRow(vocabulary))
-	g.normLinear(norm, x, w, nil, y, y.Cols())
+	g.normLinear(norm, x, w, nil, y, y.Cols(), SiLU)
 	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
 }
 
@@ -42,9 +42,9 @@ func (g *Graph) newNormLinear(x, w *Tensor) *Tensor {
 	return g.New(w.node.name, append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], w.Shape[0])...)
 }
 
-// normLinear records the kernel, gated where up is not nil; ld is the number of elements
+// normLinear records the kernel, gated by the activation where up is not nil; ld is the number of elements
 // from one row of y to the next.
-func (g *Graph) normLinear(norm RMSNorm, x, w, up, y *Tensor, ld int) {
+func (g *Graph) normLinear(norm RMSNorm, x, w, up, y *Tensor, ld int, activation Activation) {
 	gain := g.Param(norm.Weight)
 	check(x.Cols() == w.Cols() && gain.Size() == x.Cols(), "norm and linear", "x [...,I], gain [I] and w [O,I]", x, gain, w)
 	weight := g.floatWeight(g.Type, w)
@@ -54,6 +54,7 @@ func (g *Graph) normLinear(norm RMSNorm, x, w, up, y *Tensor, ld int) {
 	}
 	p := shaders.RMSNormLinearParams{
 		Rows: x.rows().Max, N: uint32(w.Shape[0]), K: uint32(x.Cols()), LD: uint32(ld), Gated: shaders.Flag(up != nil), Eps: norm.Eps,
+		Activation: uint32(activation),
 	}
 	g.record(shaders.RMSNormLinear, p, x.View(), gain.View(), weight, second, y.View())
 }

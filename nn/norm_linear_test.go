@@ -74,7 +74,7 @@ func TestNormLinear(t *testing.T) {
 				row, head := InputAt(x.View().Slice(0, 4*64), 1, 64), g.Param(m.head.Weight)
 				pairs = [][2]*Tensor{
 					{m.norm.linear(g, x, w, nil), qk},
-					{m.mlp.Forward(g, x), g.SwiGLU(m.mlp.Gate.Forward(g, h), m.mlp.Up.Forward(g, h))},
+					{m.mlp.Forward(g, x), g.SwiGLU(m.mlp.Gate.Forward(g, h), m.mlp.Up.Forward(g, h), m.mlp.Activation)},
 					{g.NormLogits(m.norm, row, head), g.Logits(m.norm.Forward(g, row), head)},
 				}
 				for _, p := range pairs {

@@ -3,9 +3,11 @@ package nn
 // NormQKV is the part of a decoder layer before attention: RMSNorm, the projections to
 // queries, keys and values, Qwen3's QK-norm, and RoPE.
 type NormQKV struct {
-	Norm         RMSNorm
-	Q, K, V      Linear
-	QNorm, KNorm *RMSNorm // over a head; nil for none
+	Norm    RMSNorm
+	Q, K, V Linear // without a V the values are what K computes, before its norm
+	// QNorm, KNorm and VNorm are over a head; nil for none. VNorm has no weight, and needs the other
+	// two.
+	QNorm, KNorm, VNorm *RMSNorm
 
 	Heads, KVHeads, HeadDim int
 }
@@ -16,13 +18,16 @@ type NormQKV struct {
 // separate matmul, as SplitQKVRoPE requires in training.
 func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 	h, layout := l.Norm.Forward(g, x), l.layout(g, rope)
+	if l.V.Weight == nil {
+		return l.forwardSeparate(g, h, layout)
+	}
 	if l.QNorm == nil {
 		if qkv, ok := (fusedLinear{l.Q, l.K, l.V}).forward(g, h); ok { // [B·T, (H+2K)·D]
 			return g.SplitQKVRoPE(qkv, layout)
 		}
 	} else if qk, ok := (fusedLinear{l.Q, l.K}).forward(g, h); ok { // [B·T, (H+K)·D]
 		q, k, _ = g.SplitQKVRoPE(qk, layout)
-		return q, k, l.V.Forward(g, h).Reshape(layout.B, layout.T, layout.K, layout.D)
+		return q, k, l.normValues(g, l.V.Forward(g, h).Reshape(layout.B, layout.T, layout.K, layout.D))
 	}
 	return l.forwardSeparate(g, h, layout)
 }
@@ -34,8 +39,7 @@ func (l NormQKV) Forward(g *Graph, x *Tensor, rope RoPE) (q, k, v *Tensor) {
 // by a further kernel, and floats are converted before they are returned.
 func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q, keys, values *Tensor) {
 	layout := l.layout(g, rope)
-	w, b, ok := fusedLinear{l.Q, l.K, l.V}.params(g)
-	if ok {
+	if w, b, ok := l.fused(g); ok {
 		qkv := l.Norm.linear(g, x, w, b) // [B·T, (H+2K)·D]
 		if cache.Keys.storedAs() == g.Type {
 			return g.SplitQKVRoPEInto(qkv, layout, cache), cache.Keys, cache.Values
@@ -56,11 +60,31 @@ func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q
 func (l NormQKV) forwardSeparate(g *Graph, h *Tensor, s QKVLayout) (q, k, v *Tensor) {
 	q = l.Q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
 	k = l.K.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-	v = l.V.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	v = k
+	if l.V.Weight != nil {
+		v = l.V.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	}
+	v = l.normValues(g, v)
 	if l.QNorm != nil {
 		q, k = l.QNorm.Forward(g, q), l.KNorm.Forward(g, k)
 	}
 	return g.RoPE(q, s.RoPE), g.RoPE(k, s.RoPE), v
+}
+
+// fused returns all three projections as one, if there are three, contiguous in memory.
+func (l NormQKV) fused(g *Graph) (w, b *Tensor, ok bool) {
+	if l.V.Weight == nil {
+		return nil, nil, false
+	}
+	return fusedLinear{l.Q, l.K, l.V}.params(g)
+}
+
+// normValues is VNorm of v, if there is one.
+func (l NormQKV) normValues(g *Graph, v *Tensor) *Tensor {
+	if l.VNorm == nil {
+		return v
+	}
+	return l.VNorm.Forward(g, v)
 }
 
 func (l NormQKV) layout(g *Graph, rope RoPE) QKVLayout {
@@ -70,6 +94,7 @@ func (l NormQKV) layout(g *Graph, rope RoPE) QKVLayout {
 	}
 	if l.QNorm != nil {
 		s.QNorm, s.KNorm, s.Eps = g.Param(l.QNorm.Weight), g.Param(l.KNorm.Weight), l.QNorm.Eps
+		s.VNorm = l.VNorm != nil
 	}
 	return s
 }

@@ -1,13 +1,14 @@
 package nn
 
 // NormSwiGLU is a decoder layer's MLP up to its last projection: RMSNorm, the gate and
-// up projections, SwiGLU.
+// up projections, SwiGLU or GeGLU.
 type NormSwiGLU struct {
-	Norm     RMSNorm
-	Gate, Up Linear
+	Norm       RMSNorm
+	Gate, Up   Linear
+	Activation Activation
 }
 
-// Forward computes silu(gate(h))·up(h) for h, the RMSNorm of x: [...,I] to [...,O]. It
+// Forward computes activation(gate(h))·up(h) for h, the RMSNorm of x: [...,I] to [...,O]. It
 // is one kernel for the few rows of decoding; otherwise gate and up are one matmul where
 // their weights are contiguous.
 func (l NormSwiGLU) Forward(g *Graph, x *Tensor) *Tensor {
@@ -17,15 +18,15 @@ func (l NormSwiGLU) Forward(g *Graph, x *Tensor) *Tensor {
 	}
 	h := l.Norm.Forward(g, x)
 	if both, ok := (fusedLinear{l.Gate, l.Up}).forward(g, h); ok { // [..., 2·O]
-		return g.SwiGLUFused(both)
+		return g.SwiGLUFused(both, l.Activation)
 	}
-	return g.SwiGLU(l.Gate.Forward(g, h), l.Up.Forward(g, h))
+	return g.SwiGLU(l.Gate.Forward(g, h), l.Up.Forward(g, h), l.Activation)
 }
 
 func (l NormSwiGLU) oneKernel(g *Graph, x *Tensor) *Tensor {
 	gate, up := g.Param(l.Gate.Weight), g.Param(l.Up.Weight)
 	check(up.Size() == gate.Size() && up.Cols() == gate.Cols(), "swiglu", "the same shape twice", gate, up)
 	y := g.newNormLinear(x, gate)
-	g.normLinear(l.Norm, x, gate, up, y, gate.Shape[0])
+	g.normLinear(l.Norm, x, gate, up, y, gate.Shape[0], l.Activation)
 	return y
 }

@@ -161,7 +161,9 @@ func (s *Params) Freeze(groups ...string) {
 // Untrained excludes groups from training for good. Groups at the end of the buffers get
 // no memory for gradients and moments. It is called before the buffers are placed.
 func (s *Params) Untrained(groups ...string) {
-	s.untrained = map[string]bool{}
+	if s.untrained == nil {
+		s.untrained = map[string]bool{}
+	}
 	for _, g := range groups {
 		s.untrained[g] = true
 	}
@@ -172,7 +174,10 @@ func (s *Params) Untrained(groups ...string) {
 // are not among those of In. It is called after Seal.
 func (s *Params) Base(groups ...string) {
 	s.Untrained(groups...)
-	s.base = s.untrained
+	s.base = map[string]bool{}
+	for _, g := range groups {
+		s.base[g] = true
+	}
 }
 
 // In returns the parameters that have values in one of the set's buffers, without those of

@@ -86,7 +86,7 @@ func TestFakeQuant(t *testing.T) {
 					g.SetGrad(y, dy.View())
 					g.KeepGrad(x)
 					g.Keep(y)
-					rows := g.Keep(g.Embed(TokenIndex{IDs: Input(ids, vocabulary), Slots: Input(slots, vocabulary)}, g.Param(table), nil))
+					rows := g.Keep(g.Embed(TokenIndex{IDs: Input(ids, vocabulary), Slots: Input(slots, vocabulary)}, g.Param(table), nil, 1))
 					g.Backward()
 					g.fill(s.GradView(table), vocabulary*in, 0.5)
 					g.Keep(o.Update(g, func(string) int { return 8 }))

@@ -13,6 +13,7 @@ type QKVLayout struct {
 	// QNorm and KNorm [D] scale every head of queries and keys, divided by its root mean
 	// square, before it is rotated: Qwen3's QK-norm. nil for none.
 	QNorm, KNorm *Tensor
+	VNorm        bool // values, if x has any, are divided by their root mean square too
 	Eps          float32
 }
 
@@ -25,7 +26,7 @@ func (g *Graph) SplitQKVRoPE(x *Tensor, l QKVLayout) (q, k, v *Tensor) {
 	if l.hasValues(x) {
 		v = g.newLike(x, "v", l.B, l.T, l.K, l.D)
 	}
-	g.splitQKV(x, l, q, k, v, 0)
+	g.splitQKV(x, l, q, k, v, 0, 0)
 	return q, k, v
 }
 
@@ -36,7 +37,7 @@ func (g *Graph) SplitQKVRoPEInto(x *Tensor, l QKVLayout, cache KVCache) (q *Tens
 	ok := !g.Train && l.hasValues(x) && keys.Size() == values.Size() && keys.Size()%(l.K*l.D) == 0
 	check(ok, "rope", "x [B·T,(H+2K)·D], and caches [capacity,K,D], not in training", x, keys, values)
 	q = g.newLike(x, "q", l.B, l.T, l.H, l.D)
-	g.splitQKV(x, l, q, keys, values, cache.PastSlot)
+	g.splitQKV(x, l, q, keys, values, cache.PastSlot, cache.ring())
 	return q
 }
 
@@ -49,15 +50,16 @@ func (l QKVLayout) check(x *Tensor) {
 	check(l.RoPE.Positions.Size() == l.B*l.T, "rope", "one position per token", x, l.RoPE.Positions)
 }
 
-// splitQKV writes keys and values from the row on that the step block's entry slot gives.
-func (g *Graph) splitQKV(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int) {
+// splitQKV writes keys and values from the row on that the step block's entry slot gives, in a ring of
+// rows unless that is 0.
+func (g *Graph) splitQKV(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int, ring uint32) {
 	l.check(x)
 	if l.QNorm != nil {
-		g.splitQKVNorm(x, l, q, k, v, slot)
+		g.splitQKVNorm(x, l, q, k, v, slot, ring)
 		return
 	}
 	table, positions := l.RoPE.Table.View(), l.RoPE.Positions.View()
-	p := shaders.RoPESplitParams{Tokens: x.rows(), Heads: uint32(l.H), KVHeads: uint32(l.K), HeadDim: uint32(l.D), Slot: uint32(slot)}
+	p := shaders.RoPESplitParams{Tokens: x.rows(), Heads: uint32(l.H), KVHeads: uint32(l.K), HeadDim: uint32(l.D), Slot: uint32(slot), Ring: ring}
 	g.record(shaders.RoPESplit, p, x.View(), table, positions, q.View(), k.View(), v.View())
 	g.onBackwardAll([]*Tensor{q, k, v}, func(dy []engine.View) {
 		if dx, add, ok := g.gradient(x); ok {
@@ -67,13 +69,16 @@ func (g *Graph) splitQKV(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int) {
 	})
 }
 
-func (g *Graph) splitQKVNorm(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int) {
+func (g *Graph) splitQKVNorm(x *Tensor, l QKVLayout, q, k, v *Tensor, slot int, ring uint32) {
 	check(l.QNorm.Size() == l.D && l.KNorm.Size() == l.D, "rope", "norms [D]", l.QNorm, l.KNorm)
 	check(!g.Train || v == nil, "rope", "x [B·T,(H+K)·D] in training", x)
 	table, positions := l.RoPE.Table.View(), l.RoPE.Positions.View()
 	p := shaders.RoPESplitNormParams{
 		Tokens: x.rows(), Heads: uint32(l.H), KVHeads: uint32(l.K), HeadDim: uint32(l.D),
-		Values: shaders.Flag(v != nil), Slot: uint32(slot), Eps: l.Eps,
+		Values: shaders.Flag(v != nil), Slot: uint32(slot), Ring: ring, Eps: l.Eps,
+	}
+	if v != nil && l.VNorm {
+		p.Values = 2
 	}
 	rstd := g.NewFloat32("rstd", l.B*l.T, l.H+l.K)
 	g.record(shaders.RoPESplitNorm, p, x.View(), l.QNorm.View(), l.KNorm.View(), table, positions, q.View(), k.View(), viewOf(v), rstd.View())

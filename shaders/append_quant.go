@@ -15,6 +15,7 @@ type AppendQuantParams struct {
 	Rows Count
 	Cols uint32 // a multiple of 32
 	Slot uint32 `kernel:"layout"` // entry of the step block that holds the first row to write
+	Ring uint32 `kernel:"layout"` // as AppendRowsParams'
 }
 
 // QuantRowBytes is the size of a row of cols values, a multiple of 32, that AppendQuant
@@ -30,6 +31,7 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Type: U32, Access: ReadWrite},
 	},
+	Include: []string{"ring"},
 	Variants: []DeclVariant[AppendQuantParams]{{
 		Passes: []DeclPass[AppendQuantParams]{{Grid: func(p AppendQuantParams) [3]uint32 {
 			return grid1(int(p.Rows.Max)*chunksOf(p.Cols, 64), 64)
@@ -42,7 +44,7 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			blocks, scales := make([]simd.Block, cols/32), make([]simd.Scale, cols/32)
 			for r := lo; r < hi; r++ {
-				appendQuantRow(b[1][(first+r)*QuantRowBytes(cols):][:QuantRowBytes(cols)], x[r*cols:][:cols], blocks, scales)
+				appendQuantRow(b[1][ringRow(first+r, p.Ring)*QuantRowBytes(cols):][:QuantRowBytes(cols)], x[r*cols:][:cols], blocks, scales)
 			}
 		})
 	},
@@ -51,7 +53,7 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 		row := make([]byte, 4*words)
 		for r := range int(p.Rows.Max) {
 			appendQuantReference(row, b[0].F[r*cols:][:cols])
-			to := b[1].I[(int(b[2].I[p.Slot])+r)*words:]
+			to := b[1].I[ringRow(int(b[2].I[p.Slot])+r, p.Ring)*words:]
 			for i := range words {
 				to[i] = int64(binary.LittleEndian.Uint32(row[4*i:]))
 			}
@@ -83,7 +85,12 @@ var AppendQuant = Declare(Decl[AppendQuantParams]{
 			c.Step = withWord(c.Step, 5, 3)
 			cases = append(cases, c)
 		}
-		return append(cases, zeros.named("zeros"), tiny.named("tiny"), huge.named("huge"))
+		ring := call(N(7), 96, 1)
+		p := ring.Params.(AppendQuantParams)
+		p.Ring = 9
+		ring.Params, ring.Step = p, withWord(nil, 5, 15)
+		ring.Inputs[1].U = ring.Inputs[1].U[:9*QuantRowBytes(96)/4]
+		return append(cases, ring.named("in a ring"), zeros.named("zeros"), tiny.named("tiny"), huge.named("huge"))
 	},
 })
 

@@ -10,7 +10,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let pair = index % pairs;
   let source = row * p.cols + 64u * pair;
-  let to = (step_u32(p.slot) + row) * ((17u * blocks + 1u) / 2u) + 17u * pair;
+  let to = ring_row(step_u32(p.slot) + row) * ((17u * blocks + 1u) / 2u) + 17u * pair;
   let first = largest_of(source);
   var low = scale_bits(first);
   for (var i = 0u; i < 8u; i = i + 1u) {

@@ -3,5 +3,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let i = WIDTH * (group_index(group, groups) * 64u + local);
   if (i >= rows() * p.cols) { return; }
-  storev_y(step_u32(p.slot) * p.cols + i, loadv_x(i));
+  storev_y(ring_row(step_u32(p.slot) + i / p.cols) * p.cols + i % p.cols, loadv_x(i));
 }

@@ -25,22 +25,22 @@ var testSupport = map[string]string{
 
 // vlmImports are the packages of vlm that each of its packages may import.
 var vlmImports = map[string][]string{
-	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {},
+	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {}, "vlm/audio": {},
 	"vlm/chat":      {"vlm/chat/jinja", "vlm/tokenizer"},
 	"vlm/hub":       {"vlm/hub/blockcache"},
 	"vlm/image/vp8": {"vlm/image/simd"},
 	"vlm/image":     {"vlm/image/simd", "vlm/image/vp8"},
 	"vlm/packing":   {"vlm/chat"},
-	"vlm/data":      {"vlm/image", "vlm/packing"},
+	"vlm/data":      {"vlm/audio", "vlm/image", "vlm/packing"},
 	"vlm/importer":  {"vlm/data", "vlm/image"},
 
-	"vlm":            {"vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm":            {"vlm/chat", "vlm/image", "vlm/packing", "vlm/tokenizer"},
 	"vlm/pretrained": {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/checkpoint": {"vlm", "vlm/pretrained", "vlm/tokenizer"},
 	"vlm/generate":   {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/eval":       {"vlm", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing", "vlm/score"},
 	"vlm/loader":     {"vlm", "vlm/chat", "vlm/data", "vlm/packing"},
-	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/loader", "vlm/packing"},
+	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/image", "vlm/loader", "vlm/packing"},
 }
 
 // TestImportsPointDown: tools → vlm → nn → engine → shaders → internal. Test support is

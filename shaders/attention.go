@@ -83,26 +83,29 @@ func attentionGrid(tile int, slices uint32) func(p AttentionParams) [3]uint32 {
 // attentionRows are for a few queries, as in decoding. On a GPU one query's attention has
 // 256 invocations: a single workgroup spends most of its time waiting for memory.
 func attentionRows() []DeclVariant[AttentionParams] {
-	few := func(p AttentionParams) bool { return p.Queries <= 4 && p.HeadDim <= 256 }
+	few := func(p AttentionParams, columns uint32) bool { return p.Queries <= 4 && p.HeadDim <= columns }
 	passes := []DeclPass[AttentionParams]{{Grid: func(p AttentionParams) [3]uint32 {
 		return gridGroups(int(p.Batch * p.Queries * p.Heads))
 	}}}
+	plain := func(name string, least, columns uint32) DeclVariant[AttentionParams] {
+		return DeclVariant[AttentionParams]{
+			Name: name, Source: "attention_row", Include: []string{"group", "attention_row_vec"}, Group: 64,
+			Consts: map[string]uint32{"SPAN": 64, "COLUMNS": columns / 64},
+			When: func(p AttentionParams, c Class) bool {
+				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
+				return p.HeadDim >= least && few(p, columns) && (c != Software || loops <= llvmpipeLoopLimit)
+			},
+			Passes: passes,
+		}
+	}
 	return []DeclVariant[AttentionParams]{
 		{
 			Name: "rows4", Source: "attention_row", Include: []string{"group", "attention_row_vec4"}, Group: 256, Unroll: 1, Vec4: []string{"q", "k", "v", "y"},
 			Consts: map[string]uint32{"SPAN": 1024, "COLUMNS": 1},
-			When:   func(p AttentionParams, c Class) bool { return c != Software && few(p) && p.HeadDim%4 == 0 },
+			When:   func(p AttentionParams, c Class) bool { return c != Software && few(p, 1024) && p.HeadDim%4 == 0 },
 			Passes: passes,
 		},
-		{
-			Name: "rows", Source: "attention_row", Include: []string{"group", "attention_row_vec"}, Group: 64,
-			Consts: map[string]uint32{"SPAN": 64, "COLUMNS": 4},
-			When: func(p AttentionParams, c Class) bool {
-				loops := chunksOf(p.Keys, 64) * (int(p.HeadDim) + 64*chunksOf(p.HeadDim, 64) + 16)
-				return few(p) && (c != Software || loops <= llvmpipeLoopLimit)
-			},
-			Passes: passes,
-		},
+		plain("rows", 0, 256), plain("rows.d512", 257, 512),
 	}
 }
 

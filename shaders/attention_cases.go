@@ -135,6 +135,9 @@ func attentionCases(bindings func(p AttentionParams, in []Input) []Input) []Case
 	for _, d := range []int{1, 5, 8, 40, 51, 100, 128, 130, 300} {
 		call(0, 1, 37, 37, 3, 1, d, 1, 0)
 	}
+	call(0, 1, 2, 90, 2, 1, 256, 1, 0) // heads of Gemma's sizes
+	call(6, 1, 3, 140, 2, 1, 512, 1, 0)
+	call(6, 1, 67, 67, 2, 1, 512, 1, 0)
 	call(0, 1, 1, 1, 1, 1, 32, 1, 0)
 	call(0, 3, 1, 77, 6, 2, 32, 1, 0)
 	call(0, 1, 5, 200, 2, 1, 48, 1, 0)

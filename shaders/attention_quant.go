@@ -50,9 +50,9 @@ func attentionQuantVariants() []DeclVariant[AttentionParams] {
 	var all []DeclVariant[AttentionParams]
 	for _, v := range slices.Concat(attentionRows(), attentionSoftwareForward(), attentionGPU()) {
 		switch v.Name {
-		case "rows":
+		case "rows", "rows.d512":
 			v.Include = []string{"group", "attention_row_vec4"}
-			v.Consts = map[string]uint32{"SPAN": 64, "COLUMNS": 1}
+			v.Consts = map[string]uint32{"SPAN": 64, "COLUMNS": v.Consts["COLUMNS"] / 4}
 		case "lanes.d64x4":
 			v.Source = "attention"
 		case "rows4", "subgroup.d64x4", "d64x4", "d128x4":

@@ -41,6 +41,17 @@ func sumRows(h Host, rows int, accumulate bool, add func(lo, hi int, acc []float
 // addTo computes y += x.
 func addTo(y, x []float32) { simd.Add(y, y, x) }
 
+// addScaled computes y += factor·x.
+func addScaled(y, x []float32, factor float32) {
+	if factor == 1 {
+		addTo(y, x)
+		return
+	}
+	for i := range y {
+		y[i] += factor * x[i]
+	}
+}
+
 // put writes v to y[i], or adds it.
 func put(y []float32, i int, v float32, accumulate bool) {
 	if accumulate {

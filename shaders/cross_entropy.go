@@ -16,11 +16,14 @@ type CrossEntropyParams struct {
 	Grad      uint32  // 1: replace the logits by their gradient
 	Scale     float32 // of the gradient
 	ScaleSlot uint32  `kernel:"layout"` // step block entry (f32) that multiplies Scale; 0 = none
+	// Cap is the soft cap: the logits are Cap·tanh(logits/Cap); 0 = none.
+	Cap float32
 }
 
 // CrossEntropy computes nll[Base+r] = log Σ exp(logits[r]) - logits[r,target] for logits
 // [Rows,LD], of which V columns are used, and targets[Base+r], 0 for the target -100, and
-// with Grad replaces the logits by the gradient of the scaled sum of the nll.
+// with Grad replaces the logits by the gradient of the scaled sum of the nll. With a soft cap both are
+// of the capped logits, and the gradient is that of the logits before it.
 var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 	Name: "cross_entropy",
 	Bindings: []Binding{
@@ -28,7 +31,7 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		{Name: "logits", Access: ReadWrite},
 		{Name: "nll", Access: ReadWrite},
 	},
-	Include:  []string{"exp", "sum", "group"},
+	Include:  []string{"exp", "tanh", "sum", "group"},
 	Variants: rowReduction(func(p CrossEntropyParams) uint32 { return p.Cols }, DeclPass[CrossEntropyParams]{Grid: func(p CrossEntropyParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
 	Axes: alongCount(func(p *CrossEntropyParams) *Count { return &p.Rows }, func(p CrossEntropyParams) map[string]int64 {
 		return map[string]int64{"logits": rowBytes(p.LD)}
@@ -41,7 +44,14 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(4*cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				nll[base+r] = crossEntropyRow(logits[r*int(p.LD):][:cols], int(targets[base+r]), p.Grad != 0, scale)
+				row, target := logits[r*int(p.LD):][:cols], int(targets[base+r])
+				if p.Cap != 0 && target >= 0 {
+					y, release := h.Scratch(cols)
+					nll[base+r] = cappedCrossEntropyRow(row, y, target, p.Grad != 0, scale, p.Cap)
+					release()
+					continue
+				}
+				nll[base+r] = crossEntropyRow(row, target, p.Grad != 0, scale)
 			}
 		})
 	},
@@ -53,22 +63,28 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		}
 		for r := range int(p.Rows.Max) {
 			x, hit := logits[r*int(p.LD):][:cols], int(targets[r])
-			rowMax, sum := slices.Max(x), 0.0
-			for _, v := range x {
+			y := slices.Clone(x)
+			for i := range y {
+				y[i], _ = softCapAt(float64(p.Cap), x[i])
+			}
+			rowMax, sum := slices.Max(y), 0.0
+			for _, v := range y {
 				sum += math.Exp(v - rowMax)
 			}
 			nll[r] = 0
 			if hit >= 0 {
-				nll[r] = math.Log(sum) + rowMax - x[hit]
+				nll[r] = math.Log(sum) + rowMax - y[hit]
 			}
 			if p.Grad == 0 {
 				continue
 			}
-			for i, v := range x {
+			for i, v := range y {
+				_, slope := softCapAt(float64(p.Cap), x[i])
 				x[i] = scale * math.Exp(v-rowMax) / sum
 				if i == hit {
 					x[i] -= scale
 				}
+				x[i] *= slope
 				if hit < 0 {
 					x[i] = 0
 				}
@@ -113,7 +129,16 @@ var CrossEntropy = Declare(Decl[CrossEntropyParams]{
 		for i := range 64 {
 			ends.Inputs[1].F[2*i+1] = float32(math.Log(0.4 + 0.0005*float64(i)))
 		}
-		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }), apart, spike, ends,
+		capped := func(rows, cols int, scale float64, grad uint32, limit float32) Case {
+			c := call(N(rows), cols, cols+3, scale, grad, 0)
+			p := c.Params.(CrossEntropyParams)
+			p.Cap = limit
+			c.Params = p
+			c.Atol += 3e-7 * float64(limit) // tanh has an absolute error of a few units of 1
+			return c.named("%dx%d of size %g, capped at %g, gradient %d", rows, cols, scale, limit, grad)
+		}
+		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, cols, 2, 1, 0.25) }), apart,
+			capped(9, 130, 5, 1, 3), capped(5, 300, 40, 1, 30), capped(4, 1500, 20, 0, 30), capped(3, 33, 1000, 1, 30), capped(2, 70, 1, 0, 0.5), spike, ends,
 			call(N(7), 300, 300, 2, 0, 0).named("without gradient"), call(N(2), 1500, 1500, 2, 0, 0).named("long rows without gradient"), call(N(5), 33, 36, 2, 1, 0).named("gaps between rows"),
 			call(N(7), 300, 300, 80, 1, 0).named("large logits"), call(N(3), 49153, 49153, 3, 1, 0.125).named("a vocabulary"))
 	},
@@ -136,6 +161,24 @@ func crossEntropyRow(x []float32, target int, grad bool, scale float32) float32 
 	sum := simd.ExpSum(x, x, most)
 	simd.Scale(x, x, float32(float64(scale)/sum))
 	x[target] -= scale
+	return float32(math.Log(sum)) + most - at
+}
+
+// cappedCrossEntropyRow is crossEntropyRow of logits with a soft cap; y is working memory for as
+// many.
+func cappedCrossEntropyRow(x, y []float32, target int, grad bool, scale, limit float32) float32 {
+	softCapRow(y, x, limit)
+	most, at := simd.Max(y), y[target]
+	if !grad {
+		return float32(math.Log(simd.ExpSum(y, y, most))) + most - at
+	}
+	sum := simd.ExpSum(x, y, most)
+	simd.Scale(x, x, float32(float64(scale)/sum))
+	x[target] -= scale
+	for i, v := range y {
+		t := v / limit
+		x[i] *= 1 - t*t
+	}
 	return float32(math.Log(sum)) + most - at
 }
 

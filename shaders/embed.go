@@ -8,11 +8,12 @@ import "slices"
 type EmbedParams struct {
 	Tokens Count
 	Cols   uint32
-	Rows   uint32 // of the table, or of the part of it that the call binds
-	First  uint32 // first row of that part
+	Rows   uint32  // of the table, or of the part of it that the call binds
+	First  uint32  // first row of that part
+	Scale  float32 // of the table's rows; features are not scaled
 }
 
-// Embed looks up y[t] = table[ids[t]], except that a token whose slot is not -1 takes
+// Embed looks up y[t] = Scale·table[ids[t]], except that a token whose slot is not -1 takes
 // features[slot] instead: the images' vectors replace the embeddings of their
 // placeholders. table [V,Cols], features [slots,Cols], y [Tokens,Cols]. Tokens whose ids
 // are not rows of the table are left unchanged.
@@ -53,7 +54,9 @@ var Embed = Declare(Decl[EmbedParams]{
 			case slots[t] >= 0:
 				copy(y[t*d:][:d], features[int(slots[t])*d:])
 			default:
-				copy(y[t*d:][:d], table[id*d:])
+				for i, v := range table[id*d:][:d] {
+					y[t*d+i] = v * float64(p.Scale)
+				}
 			}
 		}
 	},
@@ -70,12 +73,15 @@ var Embed = Declare(Decl[EmbedParams]{
 		cases := overRows(func(tokens Count, cols int) Case {
 			n := int(tokens.Max)
 			inputs := []Input{integers(n, 0, 11), integers(n, -1, 5), {N: 11 * cols, Scale: 1}, {N: 5 * cols, Scale: 1}, {N: n * cols}}
-			return Case{Params: EmbedParams{Tokens: tokens, Cols: uint32(cols), Rows: 11}, Inputs: inputs}
+			return Case{Params: EmbedParams{Tokens: tokens, Cols: uint32(cols), Rows: 11, Scale: 1}, Inputs: inputs}
 		})
 		text := []Input{integers(9, 0, 11), integers(9, -1, 0), {N: 11 * 7, Scale: 1}, {Absent: true}, {N: 9 * 7}}
+		even := []Input{integers(9, 0, 11), integers(9, -1, 3), {N: 11 * 8, Scale: 1}, {N: 3 * 8, Scale: 1}, {N: 9 * 8}}
 		part := []Input{integers(90, 0, 40), integers(90, -1, 3), {N: 11 * 7, Scale: 1}, {N: 3 * 7, Scale: 1}, {N: 90 * 7, Scale: 1}}
-		return append(cases, Case{Name: "no features", Params: EmbedParams{Tokens: N(9), Cols: 7, Rows: 11}, Inputs: text},
-			Case{Name: "a part of the table", Params: EmbedParams{Tokens: N(90), Cols: 7, First: 20, Rows: 11}, Inputs: part})
+		return append(cases, Case{Name: "no features", Params: EmbedParams{Tokens: N(9), Cols: 7, Rows: 11, Scale: 1}, Inputs: text},
+			Case{Name: "a part of the table", Params: EmbedParams{Tokens: N(90), Cols: 7, First: 20, Rows: 11, Scale: 1}, Inputs: part},
+			Case{Name: "scaled", Params: EmbedParams{Tokens: N(90), Cols: 7, First: 20, Rows: 11, Scale: 6.9}, Inputs: part, Rtol: 1e-7},
+			Case{Name: "even rows, scaled", Params: EmbedParams{Tokens: N(9), Cols: 8, Rows: 11, Scale: 0.3}, Inputs: even, Rtol: 1e-7})
 	},
 })
 
@@ -84,6 +90,13 @@ var Embed = Declare(Decl[EmbedParams]{
 func inTable(id int32, first, rows uint32) (row int, here bool) {
 	at := uint32(id) - first // beyond every row where the id is before the first
 	return int(at), at < rows
+}
+
+// scaleRow multiplies a row by a factor.
+func scaleRow(row []float32, by float32) {
+	if by != 1 {
+		simd.Scale(row, row, by)
+	}
 }
 
 // tableAxis divides a table of vectors into tables of fewer rows.
@@ -111,6 +124,7 @@ func embedCPU(h Host, p EmbedParams, b Buffers, s Storage) {
 				row(3, int(slots[t]), y[t*cols:][:cols])
 			default:
 				row(2, id, y[t*cols:][:cols])
+				scaleRow(y[t*cols:][:cols], p.Scale)
 			}
 		}
 	})

@@ -10,7 +10,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (slot >= 0) {
     y = loadv_features(u32(slot) * p.cols + at.col);
   } else {
-    y = loadv_table(row * p.cols + at.col);
+    y = p.scale * loadv_table(row * p.cols + at.col);
   }
   storev_y(at.row * p.cols + at.col, y);
 }

@@ -6,11 +6,12 @@ import "math"
 type EmbedBackwardParams struct {
 	Segments Count
 	Cols     uint32
-	Rows     uint32 // of dtable, or of the part of it that the call binds
-	First    uint32 // first row of that part
+	Rows     uint32  // of dtable, or of the part of it that the call binds
+	First    uint32  // first row of that part
+	Scale    float32 // of dy
 }
 
-// EmbedBackward adds dy [Tokens,Cols] to the rows of dtable [V,Cols] that the tokens were
+// EmbedBackward adds Scale·dy [Tokens,Cols] to the rows of dtable [V,Cols] that the tokens were
 // looked up in. The host sorts the tokens by id: segment s is the tokens
 // order[starts[s]:starts[s+1]], which share id segment_ids[s]. Every row is summed by one
 // invocation in that order, so that no atomics are needed and the bits do not change from
@@ -44,7 +45,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 				}
 				row := dtable[id*cols:][:cols]
 				for _, t := range order[starts[s]:starts[s+1]] {
-					addTo(row, dy[int(t)*cols:])
+					addScaled(row, dy[int(t)*cols:], p.Scale)
 				}
 			}
 		})
@@ -58,7 +59,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 			}
 			for _, t := range order[starts[s]:starts[s+1]] {
 				for i := range d {
-					dtable[id*d+i] += dy[int(t)*d+i]
+					dtable[id*d+i] += float64(p.Scale) * dy[int(t)*d+i]
 				}
 			}
 		}
@@ -81,7 +82,7 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 	},
 	Cases: func() []Case {
 		// Every table row has tokens, one of them the majority.
-		part := func(segments Count, cols, tokens, first, rows int) Case {
+		scaled := func(segments Count, cols, tokens, first, rows int, scale float32) Case {
 			n := int(segments.Max)
 			starts := make([]int32, n+1)
 			for i := range starts {
@@ -93,16 +94,20 @@ var EmbedBackward = Declare(Decl[EmbedBackwardParams]{
 				ids[i] *= int32(max(1, (first+rows)/n)) // all over the table
 			}
 			return Case{
-				Params: EmbedBackwardParams{Segments: segments, Cols: uint32(cols), First: uint32(first), Rows: uint32(rows)},
+				Params: EmbedBackwardParams{Segments: segments, Cols: uint32(cols), First: uint32(first), Rows: uint32(rows), Scale: scale},
 				Inputs: []Input{{I: permutation(tokens)}, {I: starts}, {I: ids}, {N: tokens * cols, Scale: 1}, {N: rows * cols, Scale: 1}},
 				Atol:   1e-5 * math.Sqrt(float64(tokens)), Rtol: 1e-6, // as many roundings of sums of size √tokens, at random
 			}.named("%dx%d of %d tokens", n, cols, tokens)
+		}
+		part := func(segments Count, cols, tokens, first, rows int) Case {
+			return scaled(segments, cols, tokens, first, rows, 1)
 		}
 		call := func(segments Count, cols, tokens int) Case {
 			return part(segments, cols, tokens, 0, int(segments.Max))
 		}
 		return append(overCounts(9, func(n Count) Case { return call(n, 17, 30) }),
 			call(N(1), 1, 1), call(N(1), 65, 5000), call(N(7), 300, 40), call(N(7), 64, 20), call(N(65537), 2, 65600),
-			part(N(40), 17, 90, 20, 11).named("a part of the table"), part(N(40), 17, 90, 0, 280).named("a large table"))
+			part(N(40), 17, 90, 20, 11).named("a part of the table"), part(N(40), 17, 90, 0, 280).named("a large table"),
+			scaled(N(7), 33, 40, 0, 7, 2.5).named("scaled"))
 	},
 })

@@ -11,5 +11,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     sum = accumulate(sum, load_dy(u32(load_order(u32(i))) * p.cols + at.col));
   }
   let to = row * p.cols + at.col;
-  store_dtable(to, load_dtable(to) + reduce(sum));
+  store_dtable(to, load_dtable(to) + p.scale * reduce(sum));
 }

@@ -9,9 +9,10 @@ import (
 type EmbedQuantParams struct {
 	Tokens Count
 	Cols   uint32
-	Rows   uint32 // of the table, or of the part of it that the call binds
-	First  uint32 // first row of that part
-	Format uint32 // a quant.Format
+	Rows   uint32  // of the table, or of the part of it that the call binds
+	First  uint32  // first row of that part
+	Format uint32  // a quant.Format
+	Scale  float32 // of the table's rows
 }
 
 // EmbedQuant is Embed with a quantised table, whose rows are whole blocks of a
@@ -50,6 +51,7 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 					copy(y[t*cols:][:cols], features[int(slots[t])*cols:])
 				default:
 					simd.Decode(f, y[t*cols:][:cols], b[2][id*f.Bytes(cols):])
+					scaleRow(y[t*cols:][:cols], p.Scale)
 				}
 			}
 		})
@@ -65,7 +67,7 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 				copy(y[t*d:][:d], features[int(slots[t])*d:])
 			default:
 				for i, v := range table[id*d:][:d] {
-					y[t*d+i] = float64(v)
+					y[t*d+i] = float64(v) * float64(p.Scale)
 				}
 			}
 		}
@@ -86,7 +88,7 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 			call := func(tokens Count, rows, cols, lowest, highest int) Case {
 				n := int(tokens.Max)
 				inputs := []Input{integers(n, 0, rows), integers(n, lowest, highest), quantInput(f, rows*cols), {N: 5 * cols, Scale: 1}, {N: n * cols}}
-				c := Case{Params: EmbedQuantParams{Tokens: tokens, Cols: uint32(cols), Rows: uint32(rows), Format: uint32(f)}, Inputs: inputs, Atol: 1e-6, Rtol: 1e-6}
+				c := Case{Params: EmbedQuantParams{Tokens: tokens, Cols: uint32(cols), Rows: uint32(rows), Format: uint32(f), Scale: 1}, Inputs: inputs, Atol: 1e-6, Rtol: 1e-6}
 				return c.named("%v %dx%d of %d rows", f, n, cols, rows)
 			}
 			cases = append(cases, call(N(1), 3, 256, -1, 0), call(N(9), 11, 512, -1, 5), call(N(130), 11, 256, -1, 5))
@@ -100,7 +102,11 @@ var EmbedQuant = Declare(Decl[EmbedQuantParams]{
 			p := part.Params.(EmbedQuantParams)
 			p.First = 20
 			part.Params, part.Inputs[0] = p, integers(90, 0, 40)
-			cases = append(cases, text.named("%v no features", f), part.named("%v a part of the table", f))
+			scaled := call(N(9), 11, 256, -1, 5)
+			p = scaled.Params.(EmbedQuantParams)
+			p.Scale = 6.9
+			scaled.Params, scaled.Atol = p, 6.9*scaled.Atol
+			cases = append(cases, text.named("%v no features", f), part.named("%v a part of the table", f), scaled.named("%v scaled", f))
 		}
 		return cases
 	},

@@ -18,8 +18,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   } else {
     let source = row * p.cols + col;
     let weights = unpack(packed(source), source);
-    store4_y(to, 4u, weights[0]);
-    store4_y(to + 4u, 4u, weights[1]);
+    store4_y(to, 4u, p.scale * weights[0]);
+    store4_y(to + 4u, 4u, p.scale * weights[1]);
   }
 }
 fn load_b(i: u32) -> u32 { return load_table(i); }

@@ -21,6 +21,7 @@ var withoutGradient = map[string]string{
 	"patchify_pixels": "bytes have no gradient",
 	"peak_fma":        "measures the device",
 	"rmsnorm_linear":  "for generation; training runs rmsnorm and matmul",
+	"softcap":         "for generation; a loss has it in cross_entropy",
 	"sum":             "sums losses for reports",
 	"sum_squares":     "computes the norm of the gradients",
 }
@@ -39,17 +40,34 @@ func elementwisePairs() []gradientPair {
 			forward:  func(c *calls) { c.call(GELU, GELUParams{N(n)}) },
 			backward: func(c *calls, add uint32) { c.call(GELUBackward, GELUBackwardParams{N(n), add}) },
 		},
+		gatedPair("swiglu", n, SiLU), gatedPair("geglu", n, GELUTanh),
+		stackedPair("swiglu_stacked", rows, cols, SiLU), stackedPair("geglu_stacked", rows, cols, GELUTanh),
 		{
-			name: "swiglu", floats: map[string]int{"gate": n, "up": n}, outputs: map[string]int{"y": n}, wanted: []string{"gate", "up"},
-			forward:  func(c *calls) { c.call(SwiGLU, SwiGLUParams{N(n)}) },
-			backward: func(c *calls, add uint32) { c.call(SwiGLUBackward, SwiGLUBackwardParams{N(n), add, add}) },
-		},
-		{
-			name: "swiglu_stacked", floats: map[string]int{"x": 2 * rows * cols}, outputs: map[string]int{"y": rows * cols}, wanted: []string{"x"},
-			forward: func(c *calls) { c.call(SwiGLUStacked, SwiGLUStackedParams{N(rows), cols}) },
+			name: "scale", floats: map[string]int{"x": n, "s": 1}, outputs: map[string]int{"y": n}, wanted: []string{"x", "s"},
+			forward: func(c *calls) { c.call(Scale, ScaleParams{N: N(n)}) },
 			backward: func(c *calls, add uint32) {
-				c.call(SwiGLUStackedBackward, SwiGLUStackedBackwardParams{N(rows), cols, add})
+				c.call(Scale, ScaleParams{N(n), add}, "x", "dy", "y", "dx")
+				ds := MatMulParams{M: N(1), K: N(n), N: 1, LDA: n, LDB: 1, LDC: 1, Batch: 1, Alpha: 1, Beta: float32(add)}
+				c.call(MatMul, ds, "a", "dy", "b", "x", "bias", "", "residual", "", "c", "ds")
 			},
+		},
+	}
+}
+
+func gatedPair(name string, n int, activation uint32) gradientPair {
+	return gradientPair{
+		name: name, floats: map[string]int{"gate": n, "up": n}, outputs: map[string]int{"y": n}, wanted: []string{"gate", "up"},
+		forward:  func(c *calls) { c.call(SwiGLU, SwiGLUParams{N(n), activation}) },
+		backward: func(c *calls, add uint32) { c.call(SwiGLUBackward, SwiGLUBackwardParams{N(n), add, add, activation}) },
+	}
+}
+
+func stackedPair(name string, rows, cols int, activation uint32) gradientPair {
+	return gradientPair{
+		name: name, floats: map[string]int{"x": 2 * rows * cols}, outputs: map[string]int{"y": rows * cols}, wanted: []string{"x"},
+		forward: func(c *calls) { c.call(SwiGLUStacked, SwiGLUStackedParams{N(rows), uint32(cols), activation}) },
+		backward: func(c *calls, add uint32) {
+			c.call(SwiGLUStackedBackward, SwiGLUStackedBackwardParams{N(rows), uint32(cols), add, activation})
 		},
 	}
 }
@@ -84,10 +102,10 @@ func normPairs() []gradientPair {
 		return gradientPair{
 			name: name, floats: map[string]int{"x": rows * cols, "w": cols}, wanted: wanted, kept: []string{"rstd"},
 			outputs: map[string]int{"y": rows * cols, "rstd": rows},
-			forward: func(c *calls) { c.call(RMSNorm, RMSNormParams{N(rows), cols, 1e-5}) },
+			forward: func(c *calls) { c.call(RMSNorm, RMSNormParams{Rows: N(rows), Cols: cols, Eps: 1e-5}, "residual", "") },
 			backward: func(c *calls, add uint32) {
 				c.tensors["narrow"] = Array{F: make([]float64, rows*cols)}
-				c.call(RMSNormBackward, RMSNormBackwardParams{N(rows), cols, add, add, withW, narrow}, unwanted(withW, "dw")...)
+				c.call(RMSNormBackward, RMSNormBackwardParams{N(rows), cols, add, add, withW, narrow, 0}, unwanted(withW, "dw")...)
 			},
 		}
 	}
@@ -110,6 +128,27 @@ func normPairs() []gradientPair {
 		layer("layernorm of pixels", 1e-5, 0, 1, "w", "b"),
 		rms("rmsnorm", 1, 1, "x", "w"),
 		rms("rmsnorm, frozen", 0, 0, "x"),
+		{
+			name: "rmsnorm without a weight", floats: map[string]int{"x": rows * cols}, wanted: []string{"x"}, kept: []string{"rstd"},
+			outputs: map[string]int{"y": rows * cols, "rstd": rows},
+			forward: func(c *calls) {
+				c.call(RMSNorm, RMSNormParams{Rows: N(rows), Cols: cols, Eps: 1e-5, Weightless: 1}, "w", "", "residual", "")
+			},
+			backward: func(c *calls, add uint32) {
+				p := RMSNormBackwardParams{Rows: N(rows), Cols: cols, AccumulateX: add, Weightless: 1}
+				c.call(RMSNormBackward, p, "w", "", "dw", "", "narrow", "")
+			},
+		},
+		{
+			name: "rmsnorm added to a residual", floats: map[string]int{"x": rows * cols, "w": cols, "residual": rows * cols},
+			wanted: []string{"x", "w", "residual"}, kept: []string{"rstd"}, outputs: map[string]int{"y": rows * cols, "rstd": rows},
+			forward: func(c *calls) { c.call(RMSNorm, RMSNormParams{Rows: N(rows), Cols: cols, Eps: 1e-5, Residual: 1}) },
+			backward: func(c *calls, add uint32) {
+				p := RMSNormBackwardParams{Rows: N(rows), Cols: cols, AccumulateX: add, AccumulateW: add, WithW: 1}
+				c.call(RMSNormBackward, p, "narrow", "")
+				c.pass("y", "residual", add)
+			},
+		},
 		soft("softmax", slices.Repeat([]int64{1}, rows*cols)),
 		soft("softmax with a mask", mask),
 	}
@@ -150,15 +189,17 @@ func rowPairs() []gradientPair {
 			forward:  func(c *calls) { c.call(ScatterRows, p(0)) },
 			backward: func(c *calls, add uint32) { c.call(GatherRows, p(add), "x", "dy", "y", "dx") },
 		},
-		embedPair("embed", 0, 9),
-		embedPair("embed, a part of the table", 3, 4),
-		crossEntropyPair(),
+		embedPair("embed", 0, 9, 1),
+		embedPair("embed, a part of the table", 3, 4, 1),
+		embedPair("embed, scaled", 0, 9, 6.9),
+		crossEntropyPair("linear head and cross_entropy", 0),
+		crossEntropyPair("linear head and cross_entropy with a soft cap", 1.5),
 	}
 }
 
 // embedPair looks up seven tokens, two of them an image's, in the table's rows from first
 // on.
-func embedPair(name string, first, rows uint32) gradientPair {
+func embedPair(name string, first, rows uint32, scale float32) gradientPair {
 	const tokens, cols, slots = 7, 3, 2
 	size := map[string]int{"table": int(rows) * cols, "features": slots * cols}
 	return gradientPair{
@@ -168,13 +209,13 @@ func embedPair(name string, first, rows uint32) gradientPair {
 			"order": {4, 0, 5, 1, 6}, "starts": {0, 1, 3, 5}, "segment_ids": {1, 4, 6}, "slot_tokens": {3, 2},
 		},
 		forward: func(c *calls) {
-			c.call(Embed, EmbedParams{Tokens: N(tokens), Cols: cols, Rows: rows, First: first})
+			c.call(Embed, EmbedParams{Tokens: N(tokens), Cols: cols, Rows: rows, First: first, Scale: scale})
 		},
 		backward: func(c *calls, add uint32) {
 			if add == 0 {
 				clear(c.gradient("table"))
 			}
-			c.call(EmbedBackward, EmbedBackwardParams{Segments: N(3), Cols: cols, Rows: rows, First: first})
+			c.call(EmbedBackward, EmbedBackwardParams{Segments: N(3), Cols: cols, Rows: rows, First: first, Scale: scale})
 			c.call(GatherRows, GatherRowsParams{Rows: N(slots), Cols: cols, Accumulate: add}, "index", "slot_tokens", "x", "dy", "y", "dfeatures")
 		},
 	}
@@ -182,12 +223,12 @@ func embedPair(name string, first, rows uint32) gradientPair {
 
 // crossEntropyPair is the head: logits of hidden states, the loss, and the gradients of
 // both factors. The logits' rows have a gap.
-func crossEntropyPair() gradientPair {
+func crossEntropyPair(name string, limit float32) gradientPair {
 	const rows, d, vocabulary, ld, base, scale = 5, 4, 7, 8, 2, 0.25
 	head := MatMulParams{M: N(rows), K: N(d), N: vocabulary, TransB: 1, LDA: d, LDB: d, LDC: ld, Batch: 1, Alpha: 1}
-	loss := CrossEntropyParams{Rows: N(rows), Cols: vocabulary, LD: ld, Base: base, Scale: scale}
+	loss := CrossEntropyParams{Rows: N(rows), Cols: vocabulary, LD: ld, Base: base, Scale: scale, Cap: limit}
 	return gradientPair{
-		name: "linear head and cross_entropy", floats: map[string]int{"h": rows * d, "w": vocabulary * d},
+		name: name, floats: map[string]int{"h": rows * d, "w": vocabulary * d},
 		ints:    map[string][]int64{"targets": {6, 6, 3, Ignore, 0, 6, 3}},
 		outputs: map[string]int{"logits": rows * ld, "nll": base + rows}, kept: []string{"logits"},
 		incoming: map[string]float64{"nll": scale}, wanted: []string{"h", "w"},
@@ -307,6 +348,20 @@ func imagePairs() []gradientPair {
 			backward: func(c *calls, add uint32) {
 				c.pass("y", "x", add)
 				c.call(PositionAddBackward, at(add))
+			},
+		},
+		{
+			name: "position_lookup", floats: map[string]int{"x": patches * cols, "y_pos": maxGrid * cols, "x_pos": maxGrid * cols},
+			ints: map[string][]int64{ // of an image of 2×3 patches and one of 3×2
+				"grid":   {0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 0, 0, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1},
+				"order":  {0, 1, 2, 6, 7, 3, 4, 5, 8, 9, 10, 11, 0, 3, 6, 8, 10, 1, 4, 7, 9, 11, 2, 5},
+				"starts": {0, 5, 10, 12, 12, 17, 22, 24, 24},
+			},
+			outputs: map[string]int{"y": patches * cols}, wanted: []string{"x", "y_pos", "x_pos"},
+			forward: func(c *calls) { c.call(PositionLookup, PositionLookupParams{N(patches), cols, maxGrid}) },
+			backward: func(c *calls, add uint32) {
+				c.pass("y", "x", add)
+				c.call(PositionLookupBackward, PositionLookupBackwardParams{cols, maxGrid, add})
 			},
 		},
 	}

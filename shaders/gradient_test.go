@@ -258,6 +258,9 @@ func TestGradientCheckDetectsErrors(t *testing.T) {
 	for _, p := range gradientPairs() {
 		for _, name := range p.wanted {
 			for _, m := range plantedValues {
+				if p.floats[name] == 1 && strings.HasPrefix(m.name, "shifted") {
+					continue // one element has no other place
+				}
 				if _, err := p.check(nil, 1, nil, &m, name); err == nil {
 					t.Errorf("%s: the gradient of %s, %s: not detected", p.name, name, m.name)
 				}

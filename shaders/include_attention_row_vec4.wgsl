@@ -9,7 +9,7 @@ fn columns_k(i: u32) -> Columns { return load4_k(i, 4u); }
 fn columns_v(i: u32) -> Columns { return load4_v(i, 4u); }
 fn store_columns(i: u32, y: Columns) { store4_y(i, 4u, y); }
 fn dot_columns(a: Columns, b: Columns) -> f32 { return dot(a, b); }
-fn lanes_of_row() -> u32 { return p.head_dim / 4u; }
+fn lanes_of_row() -> u32 { return min(p.head_dim / 4u, GROUP); }
 
 var<workgroup> partial: array<Columns, GROUP>;
 

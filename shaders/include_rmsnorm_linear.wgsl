@@ -2,6 +2,6 @@
 fn finish(gate: Vec, up: Vec, row: u32, col: u32) {
   if (col >= p.n) { return; }
   var y = gate;
-  if (p.gated != 0u) { y = gate * sigmoid_vec(gate) * up; }
+  if (p.gated != 0u) { y = gate * glu_sigmoid(gate) * up; }
   storev_y(row * p.ld + col, y);
 }

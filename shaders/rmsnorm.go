@@ -11,33 +11,45 @@ type RMSNormParams struct {
 	Rows Count
 	Cols uint32
 	Eps  float32
+	// Weightless: w is absent, and all ones.
+	Weightless uint32
+	Residual   uint32 // 1: residual is added
 }
 
-// RMSNorm computes y = x·rstd·w along the last axis of x [Rows,Cols],
-// rstd = 1/sqrt(mean(x²) + eps), kept in rstd [Rows].
+// RMSNorm computes y = x·rstd·w + residual along the last axis of x [Rows,Cols],
+// rstd = 1/sqrt(mean(x²) + eps), kept in rstd [Rows]. The weight and the residual [Rows,Cols] may be
+// absent.
 var RMSNorm = Declare(Decl[RMSNormParams]{
 	Name: "rmsnorm",
 	Bindings: []Binding{
 		{Name: "x", Access: Read},
-		{Name: "w", Access: Read},
+		{Name: "w", Access: Read, Optional: true},
 		{Name: "y", Access: Write},
 		{Name: "rstd", Access: Write},
+		{Name: "residual", Access: Read, Optional: true},
 	},
 	Include:  []string{"sum", "group"},
 	Variants: rowReduction(func(p RMSNormParams) uint32 { return p.Cols }, DeclPass[RMSNormParams]{Grid: func(p RMSNormParams) [3]uint32 { return gridGroups(int(p.Rows.Max)) }}),
-	Halves:   [][]string{{"y"}, {"x", "y"}},
+	Halves:   [][]string{{"y"}, {"x", "y"}, {"x"}},
 	Even:     func(p RMSNormParams) bool { return p.Cols%2 == 0 },
 	Axes: alongCount(func(p *RMSNormParams) *Count { return &p.Rows }, func(p RMSNormParams) map[string]int64 {
-		return map[string]int64{"x": rowBytes(p.Cols), "y": rowBytes(p.Cols), "rstd": 4}
+		return map[string]int64{"x": rowBytes(p.Cols), "y": rowBytes(p.Cols), "rstd": 4, "residual": rowBytes(p.Cols)}
 	}, nil),
 	CPU: func(h Host, p RMSNormParams, b Buffers) {
-		x, w, y, rstd := b.F32(0), b.F32(1), b.F32(2), b.F32(3)
+		x, w, y, rstd, residual := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4)
 		cols := int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				x, y, w := x[r*cols:][:cols], y[r*cols:][:cols], w[:cols]
+				x, y := x[r*cols:][:cols], y[r*cols:][:cols]
 				rstd[r] = float32(1 / math.Sqrt(simd.SumSquares(x)/float64(cols)+float64(p.Eps)))
-				simd.RMSNorm(y, x, w, rstd[r])
+				if p.Weightless != 0 {
+					simd.Scale(y, x, rstd[r])
+				} else {
+					simd.RMSNorm(y, x, w[:cols], rstd[r])
+				}
+				if p.Residual != 0 {
+					simd.Add(y, y, residual[r*cols:])
+				}
 			}
 		})
 	},
@@ -51,7 +63,14 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 			}
 			rstds[r] = 1 / math.Sqrt(square+float64(p.Eps))
 			for i, v := range row {
-				y[r*cols+i] = v * rstds[r] * w[i]
+				at := r*cols + i
+				y[at] = v * rstds[r]
+				if p.Weightless == 0 {
+					y[at] *= w[i]
+				}
+				if p.Residual != 0 {
+					y[at] += b[4].F[at]
+				}
 			}
 		}
 	},
@@ -63,12 +82,25 @@ var RMSNorm = Declare(Decl[RMSNormParams]{
 		call := func(rows Count, cols int, scale float64) Case {
 			n := int(rows.Max) * cols
 			return Case{
-				Params: RMSNormParams{rows, uint32(cols), 1e-6},
-				Inputs: []Input{{N: n, Scale: scale}, {N: cols, Scale: 1}, {N: n}, {N: int(rows.Max)}},
+				Params: RMSNormParams{Rows: rows, Cols: uint32(cols), Eps: 1e-6},
+				Inputs: []Input{{N: n, Scale: scale}, {N: cols, Scale: 1}, {N: n}, {N: int(rows.Max)}, {N: n, Absent: true}},
 				Rtol:   2e-6, // positive terms: a few roundings, and a GPU's square root and division
 			}
 		}
+		forms := func(rows, cols int, weightless, residual uint32) Case {
+			c := call(N(rows), cols, 3)
+			p := c.Params.(RMSNormParams)
+			p.Weightless, p.Residual = weightless, residual
+			c.Params = p
+			c.Inputs[1].Absent = weightless != 0
+			if residual != 0 {
+				c.Inputs[4] = Input{N: rows * cols, Scale: 1}
+				c.Atol = 2e-6 // the sum may cancel
+			}
+			return c.named("%dx%d, weightless=%d residual=%d", rows, cols, weightless, residual)
+		}
 		return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, 1) }),
-			call(N(3), 576, 1e5).named("large values"), call(N(3), 576, 1e-4).named("small values"), call(N(3), 64, 0).named("zeros"))
+			call(N(3), 576, 1e5).named("large values"), call(N(3), 576, 1e-4).named("small values"), call(N(3), 64, 0).named("zeros"),
+			forms(9, 65, 1, 0), forms(9, 65, 0, 1), forms(5, 130, 1, 1), forms(70, 64, 1, 0), forms(70, 64, 0, 1))
 	},
 })

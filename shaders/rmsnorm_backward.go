@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"math"
+	"slices"
 
 	"patchwork/shaders/simd"
 )
@@ -14,6 +15,7 @@ type RMSNormBackwardParams struct {
 	AccumulateW uint32 // add to dw
 	WithW       uint32 // dw is wanted: a frozen layer needs none
 	Narrow      uint32 // 1: dx is written to narrow too
+	Weightless  uint32 // w is absent, and all ones; then WithW is 0
 }
 
 // RMSNormBackward computes the gradients of RMSNorm from dy [Rows,Cols]:
@@ -26,7 +28,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 	Name: "rmsnorm_backward",
 	Bindings: []Binding{
 		{Name: "x", Access: Read},
-		{Name: "w", Access: Read},
+		{Name: "w", Access: Read, Optional: true},
 		{Name: "rstd", Access: Read},
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
@@ -41,7 +43,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		}},
 		DeclPass[RMSNormBackwardParams]{Entry: "total", Elements: func(p RMSNormBackwardParams) int { return int(p.Cols) }},
 	),
-	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}},
+	Halves: [][]string{{"dy"}, {"dy", "narrow"}, {"x", "dy", "dx"}, {"x", "dx"}},
 	Even:   func(p RMSNormBackwardParams) bool { return p.Cols%2 == 0 },
 	Scratch: func(p RMSNormBackwardParams) int64 {
 		return 4 * int64(p.WithW) * int64(chunksOf(p.Rows.Max, sumChunk)) * int64(p.Cols)
@@ -62,18 +64,24 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 		if p.WithW != 0 && p.AccumulateW == 0 {
 			clear(dw)
 		}
+		weight := func(c int) float64 {
+			if p.Weightless != 0 {
+				return 1
+			}
+			return w[c]
+		}
 		for r := range int(p.Rows.Max) {
 			var meanGX float64
 			for c := range cols {
 				i := r*cols + c
-				meanGX += dy[i] * w[c] * x[i] * rstd[r] / float64(cols)
+				meanGX += dy[i] * weight(c) * x[i] * rstd[r] / float64(cols)
 				if p.WithW != 0 {
 					dw[c] += dy[i] * x[i] * rstd[r]
 				}
 			}
 			for c := range cols {
 				i := r*cols + c
-				set(dx, i, rstd[r]*(dy[i]*w[c]-x[i]*rstd[r]*meanGX), p.AccumulateX)
+				set(dx, i, rstd[r]*(dy[i]*weight(c)-x[i]*rstd[r]*meanGX), p.AccumulateX)
 				if p.Narrow != 0 {
 					b[6].F[i] = dx[i]
 				}
@@ -95,6 +103,7 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 				Atol: 2e-6 + 1e-6*math.Sqrt(float64(m)), Rtol: 1e-5,
 			}
 			c.Inputs[5].Absent = p.WithW == 0
+			c.Inputs[1].Absent = p.Weightless != 0
 			return c
 		}
 		cases := writingAndAdding(func(accumulate uint32) []Case {
@@ -108,13 +117,18 @@ var RMSNormBackward = Declare(Decl[RMSNormBackwardParams]{
 			call(N(70), 65, RMSNormBackwardParams{}).named("dx alone"),
 			call(N(70), 65, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to dx, copied"),
 			call(N(9), 130, RMSNormBackwardParams{AccumulateX: 1, WithW: 1, Narrow: 1}).named("adding to even rows of dx, copied"),
-			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"))
+			call(N(9), 130, RMSNormBackwardParams{Narrow: 1}).named("dx alone, copied"),
+			call(N(70), 65, RMSNormBackwardParams{Weightless: 1}).named("weightless"),
+			call(N(9), 130, RMSNormBackwardParams{Weightless: 1, AccumulateX: 1}).named("weightless, adding to dx"))
 	},
 })
 
 // rows computes rows [lo,hi) on the CPU and adds to acc, the gradient of w.
 func (p RMSNormBackwardParams) rows(b Buffers, lo, hi int, acc []float32) {
 	x, w, rstd, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), b.F32(3), b.F32(4), int(p.Cols)
+	if p.Weightless != 0 {
+		w = slices.Repeat([]float32{1}, cols)
+	}
 	for r := lo; r < hi; r++ {
 		at := r * cols
 		rmsNormRowBackward(x[at:][:cols], w[:cols], dy[at:][:cols], dx[at:][:cols], acc, rstd[r], p.AccumulateX != 0)

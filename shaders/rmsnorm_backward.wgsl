@@ -1,3 +1,8 @@
+fn weight(i: u32) -> Vec {
+  if (p.weightless != 0u) { return Vec(1.0); }
+  return loadv_w(i);
+}
+
 // dx, one workgroup per row.
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -8,11 +13,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let rstd = load_rstd(row);
   var dot = zero_accumulator(); // of g·x̂
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
-    dot = accumulate(dot, loadv_dy(start + i) * loadv_w(i) * (loadv_x(start + i) * rstd));
+    dot = accumulate(dot, loadv_dy(start + i) * weight(i) * (loadv_x(start + i) * rstd));
   }
   let mean_gx = group_sum(lane_sum(reduce(dot)), local) / f32(p.cols);
   for (var i = WIDTH * local; i < p.cols; i = i + WIDTH * GROUP) {
-    var dx = rstd * (loadv_dy(start + i) * loadv_w(i) - loadv_x(start + i) * rstd * mean_gx);
+    var dx = rstd * (loadv_dy(start + i) * weight(i) - loadv_x(start + i) * rstd * mean_gx);
     if (p.accumulate_x != 0u) { dx = dx + loadv_dx(start + i); }
     storev_dx(start + i, dx);
     if (p.narrow != 0u) { storev_narrow(start + i, dx); }

@@ -8,11 +8,12 @@ import (
 
 // RMSNormLinearParams are the parameters of RMSNormLinear.
 type RMSNormLinearParams struct {
-	Rows  uint32
-	N, K  uint32
-	LD    uint32 `kernel:"layout"` // elements from one row of y to the next
-	Gated uint32 // 1: y is SwiGLU of h·wᵀ and h·upᵀ; 0: up is not read
-	Eps   float32
+	Rows       uint32
+	N, K       uint32
+	LD         uint32 `kernel:"layout"` // elements from one row of y to the next
+	Gated      uint32 // 1: y is SwiGLU of h·wᵀ and h·upᵀ; 0: up is not read
+	Eps        float32
+	Activation uint32 // of the gate, as SwiGLUParams'
 }
 
 // RMSNormLinear computes y = h·wᵀ for the few rows of generation, where h is RMSNorm of x
@@ -33,7 +34,7 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 		{Name: "up", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include: []string{"exp", "exp_vec", "rmsnorm_linear"},
+	Include: []string{"exp", "exp_vec", "gelu", "glu", "rmsnorm_linear"},
 	Variants: []DeclVariant[RMSNormLinearParams]{
 		{
 			// On a software device, where reads are sequential, h is computed before.
@@ -90,7 +91,8 @@ var RMSNormLinear = Declare(Decl[RMSNormLinearParams]{
 			for c := range n {
 				v := matmul(w[c*k:])
 				if p.Gated != 0 {
-					v = v / (1 + math.Exp(-v)) * matmul(up[c*k:])
+					v, _ = gatedUnitAt(p.Activation, v)
+					v *= matmul(up[c*k:])
 				}
 				y[r*int(p.LD)+c] = v
 			}
@@ -129,6 +131,15 @@ func rmsNormLinearCases() []Case {
 			cases = append(cases, call(2, 36, 64, 36, Input{N: 2 * 64, Scale: scale}).named("x of %g, gated=%d", scale, gated))
 		}
 		cases = append(cases, call(3, 10, 20, 16, Input{N: 3 * 20, Scale: 1}).named("with gaps between rows, gated=%d", gated))
+	}
+	for _, s := range [][3]int{{1, 49, 33}, {4, 37, 576}, {2, 300, 64}} {
+		n, k := s[1], s[2]
+		w := Input{N: n * k, Scale: 1 / math.Sqrt(float64(k))}
+		cases = append(cases, Case{
+			Params: RMSNormLinearParams{Rows: uint32(s[0]), N: uint32(n), K: uint32(k), LD: uint32(n), Gated: 1, Eps: 1e-6, Activation: GELUTanh},
+			Inputs: []Input{{N: s[0] * k, Scale: 1}, {N: k, Scale: 1}, w, w, {N: s[0] * n}},
+			Atol:   2e-6 * max(1, math.Sqrt(float64(k))/10), Rtol: 1e-5, // as above, and GELU's
+		}.named("%dx%dx%d, GELU", s[0], n, k))
 	}
 	many := func(rows, n, k int) Case {
 		return Case{
@@ -191,7 +202,7 @@ func (p RMSNormLinearParams) onCPU(h Host, b Buffers, matmul func(binding int, a
 		for r := range rows {
 			row := sums[r*n:][lo:hi]
 			if p.Gated != 0 {
-				simd.SwiGLU(row, row, sums[(rows+r)*n:][lo:hi])
+				gatedUnit(p.Activation, row, row, sums[(rows+r)*n:][lo:hi])
 			}
 			put(r*int(p.LD)+lo, row)
 		}

@@ -8,12 +8,13 @@ type RoPESplitParams struct {
 	HeadDim    uint32
 	Slot       uint32 `kernel:"layout"` // forward: entry of the step block with the first row of k and v; see RoPESplit
 	Accumulate uint32 // backward: 1 adds to dx
+	Ring       uint32 `kernel:"layout"` // forward: as AppendRowsParams'
 }
 
 // RoPESplit splits the fused projections x [Tokens,(Heads+2·KVHeads)·HeadDim] of every
 // token and rotates queries and keys as RoPE does: q [Tokens,Heads,HeadDim], k and v
 // [Tokens,KVHeads,HeadDim]. With a Slot, k and v are a cache that is written from the row
-// in the step block's entry on.
+// in the step block's entry on, and with a Ring from its start after its last row.
 var RoPESplit = Declare(Decl[RoPESplitParams]{
 	Name: "rope_split",
 	Bindings: []Binding{
@@ -24,7 +25,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 		{Name: "k", Access: ReadWrite},
 		{Name: "v", Access: ReadWrite},
 	},
-	Include:  []string{"rope", "rope_split"},
+	Include:  []string{"rope", "rope_split", "ring"},
 	Variants: elementwise(func(p RoPESplitParams) uint32 { return p.Tokens.Max * p.width() / 2 }),
 	Halves:   [][]string{{"x", "q", "k", "v"}},
 	Even:     func(p RoPESplitParams) bool { return p.HeadDim%4 == 0 },
@@ -42,9 +43,12 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 			return false
 		}
 		tokens, keys := p.Tokens.At(h.Step()), int(p.KVHeads*p.HeadDim)
-		first := int(h.Step()[p.Slot]) * keys
-		rows := p
-		rows.Slot = 0
+		row, ok := contiguousRows(h, tokens, p.Slot, p.Ring)
+		if !ok {
+			return false
+		}
+		first, rows := row*keys, p
+		rows.Slot, rows.Ring = 0, 0
 		onSections(h, s.Type.Format(), b, section{0, 0, tokens * int(p.width())},
 			[]section{{3, 0, tokens * int(p.Heads*p.HeadDim)}, {4, first, tokens * keys}, {5, first, tokens * keys}},
 			func(b Buffers) { ropeSplitCPU(h, rows, b) })
@@ -56,7 +60,7 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 		splitHeads(p.Tokens, p.Heads, p.KVHeads, p.HeadDim, func(t, head, i, at int, part splitPart) {
 			out := b[3+part].F
 			if part != partQuery {
-				at += first * int(p.KVHeads*p.HeadDim)
+				at += (ringRow(first+t, p.Ring) - t) * int(p.KVHeads*p.HeadDim)
 			}
 			from := t*int(p.width()) + head*int(p.HeadDim)
 			out[at] = rotated(x[from:], table, positions[t], i, int(p.HeadDim), part, 1)
@@ -88,7 +92,15 @@ var RoPESplit = Declare(Decl[RoPESplitParams]{
 		for i := range counted {
 			counted[i].Step = withWord(counted[i].Step, 5, 3)
 		}
-		return append(counted, call(N(1), 1, 1, 2, 0, 0), call(N(7), 3, 1, 6, 0, 0), call(N(33), 9, 3, 64, 0, 0), call(N(1), 9, 3, 64, 5, 7),
+		ring := func(tokens, heads, kv, d int, first, ring uint32) Case {
+			c := call(N(tokens), heads, kv, d, 5, first)
+			p := c.Params.(RoPESplitParams)
+			p.Ring = ring
+			c.Params = p
+			c.Inputs[4].N, c.Inputs[5].N = int(ring)*kv*d, int(ring)*kv*d
+			return c.named("%s in a ring of %d", c.Name, ring)
+		}
+		return append(counted, ring(7, 3, 2, 16, 6, 9), ring(5, 2, 1, 6, 21, 8), ring(3, 2, 1, 8, 2, 8), call(N(1), 1, 1, 2, 0, 0), call(N(7), 3, 1, 6, 0, 0), call(N(33), 9, 3, 64, 0, 0), call(N(1), 9, 3, 64, 5, 7),
 			call(N(5), 4, 2, 128, 5, 1), call(N(300), 3, 2, 16, 0, 0), call(N(65537), 14, 1, 8, 0, 0))
 	},
 })
@@ -99,7 +111,7 @@ func ropeSplitCPU(h Host, p RoPESplitParams, b Buffers) {
 	first := int(h.Step()[p.Slot])
 	h.Parallel(p.Tokens.At(h.Step()), rowGrain(int(p.width())), func(lo, hi int) {
 		for t := lo; t < hi; t++ {
-			row, to := x[t*(queries+2*keys):], (first+t)*keys
+			row, to := x[t*(queries+2*keys):], ringRow(first+t, p.Ring)*keys
 			angles := table[int(positions[t])*d:][:d]
 			rotateHeads(row[:queries], angles, q[t*queries:], false, false)
 			rotateHeads(row[queries:][:keys], angles, k[to:], false, false)

@@ -6,7 +6,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let half = p.head_dim / 2u;
   if (i.t >= tokens()) { return; }
   let x = Pair(loadv_x(i.at), loadv_x(i.at + half));
-  let row = (step_u32(p.slot) + i.t) * p.kv_heads; // of k and v
+  let row = ring_row(step_u32(p.slot) + i.t) * p.kv_heads; // of k and v
   if (i.head >= p.heads + p.kv_heads) {
     let to = (row + i.head - p.heads - p.kv_heads) * p.head_dim + i.j;
     storev_v(to, x.first);

@@ -4,15 +4,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let row = group_index(group, groups);
   let normed = p.heads + p.kv_heads;
-  let heads = normed + p.values * p.kv_heads;
+  let heads = normed + min(p.values, 1u) * p.kv_heads;
   let head = row % heads;
   let t = row / heads;
   if (t >= tokens()) { return; }
   let start = row * p.head_dim;
-  let kv = (step_u32(p.slot) + t) * p.kv_heads; // the token's first head of k and v
-  if (head >= normed) {
-    let to = (kv + head - normed) * p.head_dim;
-    for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) { storev_v(to + i, loadv_x(start + i)); }
+  let kv = ring_row(step_u32(p.slot) + t) * p.kv_heads; // the token's first head of k and v
+  let is_value = head >= normed;
+  let to_value = (kv + head - normed) * p.head_dim;
+  if (is_value && p.values == 1u) {
+    for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) { storev_v(to_value + i, loadv_x(start + i)); }
     return;
   }
   var squares = zero_accumulator();
@@ -21,6 +22,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     squares = accumulate(squares, x * x);
   }
   let rstd = 1.0 / sqrt(group_sum(lane_sum(reduce(squares)), local) / f32(p.head_dim) + p.eps);
+  if (is_value) {
+    for (var i = WIDTH * local; i < p.head_dim; i = i + WIDTH * GROUP) { storev_v(to_value + i, loadv_x(start + i) * rstd); }
+    return;
+  }
   if (local == 0u) { store_rstd(t * normed + head, rstd); }
   let half = p.head_dim / 2u;
   for (var i = WIDTH * local; i < half; i = i + WIDTH * GROUP) {

@@ -1,16 +1,12 @@
 package shaders
 
-import (
-	"math"
-	"slices"
-
-	"patchwork/shaders/simd"
-)
+import "slices"
 
 // SwiGLUStackedParams are the parameters of SwiGLUStacked.
 type SwiGLUStackedParams struct {
-	Rows Count
-	Cols uint32 // of y
+	Rows       Count
+	Cols       uint32 // of y
+	Activation uint32 // as SwiGLUParams'
 }
 
 // SwiGLUStacked is SwiGLU of gates and ups that are concatenated in the rows of x
@@ -21,7 +17,7 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		{Name: "x", Access: Read},
 		{Name: "y", Access: Write},
 	},
-	Include:  []string{"exp", "exp_vec", "position"},
+	Include:  []string{"exp", "exp_vec", "gelu", "glu", "position"},
 	Variants: rowwise(func(p SwiGLUStackedParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "y"}},
 	Even:     func(p SwiGLUStackedParams) bool { return p.Cols%2 == 0 },
@@ -32,7 +28,7 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		x, y, cols := b.F32(0), b.F32(1), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				simd.SwiGLU(y[r*cols:][:cols], x[2*r*cols:], x[(2*r+1)*cols:])
+				gatedUnit(p.Activation, y[r*cols:][:cols], x[2*r*cols:], x[(2*r+1)*cols:])
 			}
 		})
 	},
@@ -40,8 +36,8 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		cols := int(p.Cols)
 		for i := range int(p.Rows.Max) * cols {
 			at := i + i/cols*cols
-			gate, up := b[0].F[at], b[0].F[at+cols]
-			b[1].F[i] = gate / (1 + math.Exp(-gate)) * up
+			y, _ := gatedUnitAt(p.Activation, b[0].F[at])
+			b[1].F[i] = y * b[0].F[at+cols]
 		}
 	},
 	Cost: func(p SwiGLUStackedParams) Cost {
@@ -49,14 +45,20 @@ var SwiGLUStacked = Declare(Decl[SwiGLUStackedParams]{
 		return Cost{Flops: 20 * n, Bytes: 12 * n}
 	},
 	Cases: func() []Case {
-		// As SwiGLU.
-		call := func(rows Count, cols int, x Input, atol float64) Case {
-			return Case{Params: SwiGLUStackedParams{rows, uint32(cols)}, Inputs: []Input{x, {N: int(rows.Max) * cols}}, Atol: atol, Rtol: 2e-6}
-		}
-		return append(overRows(func(rows Count, cols int) Case {
-			return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 3}, 1e-7)
-		}),
-			call(N(1), len(extremeGates)/2, Input{F: extremeGates}, 1e-6).named("extremes"))
+		return overActivations(func(activation uint32) []Case {
+			// As SwiGLU.
+			call := func(rows Count, cols int, x Input, atol float64) Case {
+				c := Case{Params: SwiGLUStackedParams{rows, uint32(cols), activation}, Inputs: []Input{x, {N: int(rows.Max) * cols}}, Atol: atol, Rtol: 2e-6}
+				if activation == GELUTanh {
+					c.Atol, c.Rtol = 5e-6, 5e-6
+				}
+				return c
+			}
+			return append(overRows(func(rows Count, cols int) Case {
+				return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 3}, 1e-7)
+			}),
+				call(N(1), len(extremeGates)/2, Input{F: extremeGates}, 1e-6).named("extremes"))
+		})
 	},
 })
 

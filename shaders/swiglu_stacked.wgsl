@@ -5,5 +5,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (at.row >= rows() || at.col >= p.cols) { return; }
   let i = 2u * at.row * p.cols + at.col;
   let gate = loadv_x(i);
-  storev_y(at.row * p.cols + at.col, gate * sigmoid_vec(gate) * loadv_x(i + p.cols));
+  storev_y(at.row * p.cols + at.col, gate * glu_sigmoid(gate) * loadv_x(i + p.cols));
 }

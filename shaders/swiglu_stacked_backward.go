@@ -1,16 +1,11 @@
 package shaders
 
-import (
-	"math"
-
-	"patchwork/shaders/simd"
-)
-
 // SwiGLUStackedBackwardParams are the parameters of SwiGLUStackedBackward.
 type SwiGLUStackedBackwardParams struct {
 	Rows       Count
 	Cols       uint32 // of dy
 	Accumulate uint32 // 1: add to dx
+	Activation uint32 // as SwiGLUParams'
 }
 
 // SwiGLUStackedBackward is SwiGLUBackward for gates and ups that are concatenated in the
@@ -22,7 +17,7 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		{Name: "dy", Access: Read},
 		{Name: "dx", Access: ReadWrite},
 	},
-	Include:  []string{"exp", "exp_vec", "position"},
+	Include:  []string{"exp", "exp_vec", "gelu", "glu", "position"},
 	Variants: rowwise(func(p SwiGLUStackedBackwardParams) (rows, cols int) { return int(p.Rows.Max), int(p.Cols) }),
 	Halves:   [][]string{{"x", "dy", "dx"}},
 	Even:     func(p SwiGLUStackedBackwardParams) bool { return p.Cols%2 == 0 },
@@ -32,9 +27,11 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 	CPU: func(h Host, p SwiGLUStackedBackwardParams, b Buffers) {
 		x, dy, dx, cols := b.F32(0), b.F32(1), b.F32(2), int(p.Cols)
 		h.Parallel(p.Rows.At(h.Step()), rowGrain(cols), func(lo, hi int) {
+			product, release := h.Scratch(cols)
+			defer release()
 			for r := lo; r < hi; r++ {
 				gate, up := 2*r*cols, (2*r+1)*cols
-				simd.SwiGLUGradient(dx[gate:][:cols], dx[up:], x[gate:], x[up:], dy[r*cols:], p.Accumulate != 0)
+				gatedUnitGradient(p.Activation, dx[gate:][:cols], dx[up:], x[gate:], x[up:], dy[r*cols:], product, p.Accumulate != 0)
 			}
 		})
 	},
@@ -42,10 +39,10 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		cols := int(p.Cols)
 		for i := range int(p.Rows.Max) * cols {
 			at := i + i/cols*cols
-			gate, up, dy := b[0].F[at], b[0].F[at+cols], b[1].F[i]
-			s := 1 / (1 + math.Exp(-gate))
-			set(b[2].F, at, dy*up*s*(1+gate*(1-s)), p.Accumulate)
-			set(b[2].F, at+cols, dy*gate*s, p.Accumulate)
+			y, slope := gatedUnitAt(p.Activation, b[0].F[at])
+			up, dy := b[0].F[at+cols], b[1].F[i]
+			set(b[2].F, at, dy*up*slope, p.Accumulate)
+			set(b[2].F, at+cols, dy*y, p.Accumulate)
 		}
 	},
 	Cost: func(p SwiGLUStackedBackwardParams) Cost {
@@ -53,17 +50,19 @@ var SwiGLUStackedBackward = Declare(Decl[SwiGLUStackedBackwardParams]{
 		return Cost{Flops: 30 * n, Bytes: 20 * n}
 	},
 	Cases: func() []Case {
-		return writingAndAdding(func(accumulate uint32) []Case {
-			call := func(rows Count, cols int, x Input) Case {
-				n := int(rows.Max) * cols
-				// As SwiGLUBackward.
-				return Case{
-					Params: SwiGLUStackedBackwardParams{rows, uint32(cols), accumulate},
-					Inputs: []Input{x, {N: n, Scale: 1}, output(2*n, accumulate)}, Atol: 5e-6, Rtol: 5e-6,
+		return overActivations(func(activation uint32) []Case {
+			return writingAndAdding(func(accumulate uint32) []Case {
+				call := func(rows Count, cols int, x Input) Case {
+					n := int(rows.Max) * cols
+					// As SwiGLUBackward.
+					return Case{
+						Params: SwiGLUStackedBackwardParams{rows, uint32(cols), accumulate, activation},
+						Inputs: []Input{x, {N: n, Scale: 1}, output(2*n, accumulate)}, Atol: 5e-6, Rtol: 5e-6,
+					}
 				}
-			}
-			return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 2}) }),
-				call(N(1), len(extremeGates)/2, Input{F: extremeGates}).named("extremes"))
+				return append(overRows(func(rows Count, cols int) Case { return call(rows, cols, Input{N: 2 * int(rows.Max) * cols, Scale: 2}) }),
+					call(N(1), len(extremeGates)/2, Input{F: extremeGates}).named("extremes"))
+			})
 		})
 	},
 })

@@ -5,9 +5,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (at.row >= rows() || at.col >= p.cols) { return; }
   let i = 2u * at.row * p.cols + at.col;
   let gate = loadv_x(i);
-  let s = sigmoid_vec(gate);
+  let s = glu_sigmoid(gate);
   let dy = loadv_dy(at.row * p.cols + at.col);
-  var dgate = dy * loadv_x(i + p.cols) * s * (1.0 + gate * (1.0 - s));
+  var dgate = dy * loadv_x(i + p.cols) * glu_slope(gate, s);
   var dup = dy * gate * s;
   if (p.accumulate != 0u) {
     dgate = dgate + loadv_dx(i);

@@ -7,6 +7,7 @@ import (
 
 	"patchwork/engine"
 	"patchwork/nn"
+	"patchwork/vlm/packing"
 )
 
 // AttentionProbe computes, in every layer of a forward pass, how the attention of some query
@@ -14,47 +15,60 @@ import (
 // runs, and only for the query tokens.
 type AttentionProbe struct {
 	groups int
-	config TextConfig
 
-	queries, intervals *engine.Buffer // [B·n], [B·n, 4]
-	values             []*engine.Buffer
-	memories           []engine.Memory
-	shares             [][]*nn.Tensor // by layer and buffer of values: [B·n, D]
+	queries  *engine.Buffer // [B·n]
+	kinds    []probedKind
+	memories []engine.Memory
+	shares   [][]*nn.Tensor // by layer and buffer of values: [B·n, D]
+}
+
+// probedKind are the inputs of the layers of a kind of attention.
+type probedKind struct {
+	intervals *engine.Buffer   // [B·n, 4]
+	values    []*engine.Buffer // of GroupValues
 }
 
 // NewAttentionProbe makes a probe of the given queries, which are token indices in ascending
-// order, the same number in each row of the batch. group is the group of every token, from 0.
-func NewAttentionProbe(runner *Runner, queries, intervals []int32, group []int, groups int) (*AttentionProbe, error) {
+// order, the same number in each row of the batch b. group is the group of every token, from 0.
+func NewAttentionProbe(runner *Runner, queries []int32, b *packing.Batch, group []int, groups int) (*AttentionProbe, error) {
 	t := runner.Config.Text
-	p := &AttentionProbe{
-		groups: groups, config: t,
-		queries: engine.NewBuffer("queries", 4*int64(len(queries))), intervals: engine.NewBuffer("intervals of the queries", 16*int64(len(queries))),
+	p := &AttentionProbe{groups: groups, queries: engine.NewBuffer("queries", 4*int64(len(queries)))}
+	heads := map[int]int{} // key/value heads by kind
+	for i := range t.NumHiddenLayers {
+		l := t.Layer(i)
+		heads[l.Attention] = l.KVHeads
 	}
-	values := nn.GroupValues(group, groups, t.NumKeyValueHeads, t.HeadDim)
-	for i, v := range values {
-		p.values = append(p.values, engine.NewBuffer(fmt.Sprintf("groups of keys %d", i), 4*int64(len(v))))
+	buffers := []*engine.Buffer{p.queries}
+	var uploads []func(dev engine.Device) error
+	for i, kind := range t.AttentionKinds() {
+		k := probedKind{intervals: engine.NewBuffer("intervals of the queries", 16*int64(len(queries)))}
+		all := kind.Intervals(b.Intervals, b.Positions, b.T, 0)
+		var seen []int32
+		for _, q := range queries {
+			seen = append(seen, all[4*q:][:4]...)
+		}
+		buffers = append(buffers, k.intervals)
+		uploads = append(uploads, func(dev engine.Device) error { return engine.Upload(dev, k.intervals.View(), seen) })
+		for j, v := range nn.GroupValues(group, groups, max(1, heads[i]), kind.HeadDim) {
+			buffer := engine.NewBuffer(fmt.Sprintf("groups of keys %d", j), 4*int64(len(v)))
+			k.values, buffers = append(k.values, buffer), append(buffers, buffer)
+			uploads = append(uploads, func(dev engine.Device) error { return engine.Upload(dev, buffer.View(), v) })
+		}
+		p.kinds = append(p.kinds, k)
 	}
 	var err error
-	if p.memories, err = engine.Allocate(runner.Device, "attention maps", append(p.values, p.queries, p.intervals)...); err != nil {
+	if p.memories, err = engine.Allocate(runner.Device, "attention maps", buffers...); err != nil {
 		return nil, err
 	}
-	if err = p.upload(runner.Device, queries, intervals, values); err != nil {
+	err = engine.Upload(runner.Device, p.queries.View(), queries)
+	for _, upload := range uploads {
+		err = errors.Join(err, upload(runner.Device))
+	}
+	if err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
-}
-
-func (p *AttentionProbe) upload(dev engine.Device, queries, intervals []int32, values [][]float32) error {
-	var seen []int32
-	for _, q := range queries {
-		seen = append(seen, intervals[4*q:][:4]...)
-	}
-	err := errors.Join(engine.Upload(dev, p.queries.View(), queries), engine.Upload(dev, p.intervals.View(), seen))
-	for i, v := range values {
-		err = errors.Join(err, engine.Upload(dev, p.values[i].View(), v))
-	}
-	return err
 }
 
 // Close releases the buffers.
@@ -63,15 +77,16 @@ func (p *AttentionProbe) Close() {
 }
 
 // Observe records the shares of a layer; it is passed to Model.HiddenObserved.
-func (p *AttentionProbe) Observe(g *nn.Graph, q, k *nn.Tensor) {
+func (p *AttentionProbe) Observe(g *nn.Graph, l LayerConfig, q, k *nn.Tensor) {
+	kind := p.kinds[l.Attention]
 	rows, heads, d := q.Shape[0], q.Shape[2], q.Shape[3]
 	n := int(p.queries.Bytes / 4)
 	q = g.GatherRows(q.Reshape(q.Size()/heads/d, heads*d), nn.Input(p.queries, n), n).Reshape(rows, n/rows, heads, d)
 	var groups []*nn.Tensor
-	for _, v := range p.values {
+	for _, v := range kind.values {
 		groups = append(groups, nn.Input(v, k.Shape...))
 	}
-	shares := g.AttentionShares(q, k, nn.Input(p.intervals, rows, n/rows, 4), groups)
+	shares := g.AttentionShares(q, k, nn.Input(kind.intervals, rows, n/rows, 4), l.Scale, groups)
 	for _, s := range shares {
 		g.Keep(s)
 	}

@@ -51,13 +51,13 @@ func (r *goldenTiny) attentionWeights(mode string) {
 	r.loadWeights()
 	r.loadInputs(mode)
 	rows, tokens := r.in.Rows, r.in.Tokens
-	intervals := make([]int32, 4*rows*tokens)
-	require.NoError(r.t, engine.Download(r.dev, r.in.intervals.View(), intervals))
+	b := &packing.Batch{Shape: packing.Shape{Rows: rows, T: tokens}, Positions: make([]int32, rows*tokens), Intervals: make([]int32, 4*rows*tokens)}
+	require.NoError(r.t, engine.Download(r.dev, r.in.intervals[0].View(), b.Intervals))
 	queries, group := make([]int32, rows*tokens), make([]int, rows*tokens)
 	for i := range queries {
 		queries[i], group[i] = int32(i), i%tokens // a group for each key
 	}
-	p, err := NewAttentionProbe(&Runner{Model: model, Device: r.dev}, queries, intervals, group, tokens)
+	p, err := NewAttentionProbe(&Runner{Model: model, Device: r.dev}, queries, b, group, tokens)
 	require.NoError(r.t, err)
 	defer p.Close()
 	exe := r.compile("weights", func(g *nn.Graph) {

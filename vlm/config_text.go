@@ -7,10 +7,11 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
-// TextConfig is the decoder's config.json, of a Llama or Qwen3 model. Fields that this code does
-// not read are preserved.
+// TextConfig is the decoder's config.json, of a Llama, Qwen or Gemma model. Fields that this code does
+// not read are preserved. Layer describes each layer.
 type TextConfig struct {
 	ModelType             string
 	HiddenSize            int
@@ -27,11 +28,21 @@ type TextConfig struct {
 	TieWordEmbeddings     bool
 	AttentionBias         bool
 
+	// Layers with a window, or without one, that differ from the others.
+	LayerTypes         []string // "full_attention" or "sliding_attention"; nil = all full
+	SlidingWindow      int      // keys that a query attends to in layers of sliding attention; 0 = all
+	SlidingRopeTheta   float64
+	SlidingRopeScaling *RoPEScaling
+	GlobalHeadDim      int // of layers without a window; 0 = HeadDim
+	GlobalKVHeads      int // 0 = NumKeyValueHeads
+
+	KeysAsValues       bool    // layers without a window have no v_proj
+	QueryPreAttnScalar float64 // attention scores are divided by its root; 0 = the head size
+	FinalSoftCap       float64 // logits are FinalSoftCap·tanh(logits/FinalSoftCap); 0 = none
+	ImagesBothWays     bool    // tokens of an image attend to each other in layers with a window
+
 	raw map[string]json.RawMessage
 }
-
-// QKNorm reports whether queries and keys are normalised per head, as in Qwen3.
-func (c *TextConfig) QKNorm() bool { return c.ModelType == "qwen3" }
 
 // textFields are the fields of config.json.
 type textFields struct {
@@ -48,6 +59,7 @@ type textFields struct {
 	TieWordEmbeddings     bool     `json:"tie_word_embeddings"`
 	AttentionBias         bool     `json:"attention_bias"`
 	HiddenAct             string   `json:"hidden_act"`
+	HiddenActivation      string   `json:"hidden_activation"`
 	MLPBias               bool     `json:"mlp_bias"`
 	UseSlidingWindow      *bool    `json:"use_sliding_window"`
 	SlidingWindow         *int     `json:"sliding_window"`
@@ -59,7 +71,6 @@ type textFields struct {
 // UnmarshalJSON reads the fields and returns an error for settings that the decoder does
 // not support.
 func (c *TextConfig) UnmarshalJSON(data []byte) error {
-	f := textFields{RMSNormEps: 1e-6, MaxPositionEmbeddings: 2048, HiddenAct: "silu"}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return err
@@ -67,17 +78,13 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	var kind struct {
 		ModelType string `json:"model_type"`
 	}
-	if json.Unmarshal(data, &kind) == nil && kind.ModelType == "qwen3" {
-		f.MaxPositionEmbeddings = 32768 // transformers' default, as are the others
-	}
+	_ = json.Unmarshal(data, &kind) // an error is also the next one's
+	f := defaultText(kind.ModelType)
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
 	}
 	if f.NumKeyValueHeads == 0 {
 		f.NumKeyValueHeads = f.NumAttentionHeads
-	}
-	if f.HeadDim == 0 && f.ModelType == "qwen3" {
-		f.HeadDim = 128 // transformers' default for Qwen3, whatever the hidden size
 	}
 	if f.HeadDim == 0 && f.NumAttentionHeads > 0 {
 		f.HeadDim = f.HiddenSize / f.NumAttentionHeads
@@ -91,17 +98,41 @@ func (c *TextConfig) UnmarshalJSON(data []byte) error {
 	if err := c.check(f); err != nil {
 		return err
 	}
+	if c.family().nestedRoPE {
+		return c.readGemma(data, f)
+	}
 	var err error
-	c.RopeTheta, c.RopeScaling, err = f.rope(c)
+	c.RopeTheta, c.RopeScaling, err = f.rope(c, c.HeadDim)
 	return err
+}
+
+// defaultText are transformers' defaults of a model type.
+func defaultText(kind string) textFields {
+	f := textFields{RMSNormEps: 1e-6, MaxPositionEmbeddings: 2048, HiddenAct: "silu"}
+	switch kind {
+	case "qwen2":
+		f.MaxPositionEmbeddings = 32768
+	case "qwen3":
+		f.MaxPositionEmbeddings, f.HeadDim = 32768, 128
+	case "gemma3_text":
+		f.HiddenSize, f.IntermediateSize, f.NumHiddenLayers, f.NumAttentionHeads, f.NumKeyValueHeads, f.HeadDim = 2304, 9216, 26, 8, 4, 256
+		f.VocabSize, f.MaxPositionEmbeddings, f.TieWordEmbeddings, f.HiddenActivation = 262208, 131072, true, geluTanh
+	case "gemma4_unified_text":
+		f.MaxPositionEmbeddings, f.TieWordEmbeddings, f.HiddenActivation = 131072, true, geluTanh
+	}
+	return f
 }
 
 func (c *TextConfig) check(f textFields) error {
 	switch {
-	case c.ModelType != "llama" && c.ModelType != "qwen3":
-		return fmt.Errorf("text_config: model_type %q is not supported; llama and qwen3 are", c.ModelType)
-	case f.HiddenAct != "silu" && f.HiddenAct != "swish":
+	case families[c.ModelType].class == "":
+		return fmt.Errorf("text_config: model_type %.40q is not supported; %s are", c.ModelType, strings.Join(slices.Sorted(maps.Keys(families)), ", "))
+	case c.family().geglu && f.HiddenActivation != geluTanh:
+		return fmt.Errorf("text_config: hidden_activation %.40q is not supported for a %s decoder; %s is", f.HiddenActivation, c.ModelType, geluTanh)
+	case !c.family().geglu && f.HiddenAct != "silu" && f.HiddenAct != "swish":
 		return fmt.Errorf("text_config: hidden_act %q is not supported; silu is", f.HiddenAct)
+	case c.ModelType == "qwen2" && c.AttentionBias:
+		return fmt.Errorf("text_config: attention_bias is not supported for a qwen2 decoder, whose o_proj has no bias")
 	case f.MLPBias:
 		return fmt.Errorf("text_config: mlp_bias is not supported: the MLP of a %s has no biases here", c.ModelType)
 	case min(c.HiddenSize, c.IntermediateSize, c.NumHiddenLayers, c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.VocabSize, c.MaxPositionEmbeddings) < 1:
@@ -115,43 +146,81 @@ func (c *TextConfig) check(f textFields) error {
 	case c.HeadDim%2 != 0:
 		return fmt.Errorf("text_config: head_dim %d is odd", c.HeadDim)
 	}
-	if err := c.checkWindow(f); err != nil {
-		return err
+	if !c.family().nestedRoPE {
+		if err := c.readWindow(f); err != nil {
+			return err
+		}
 	}
 	return c.checkKeys()
 }
 
-// checkWindow returns an error if a layer's attention has a window smaller than the context.
-func (c *TextConfig) checkWindow(f textFields) error {
+const (
+	slidingAttention = "sliding_attention"
+	fullAttention    = "full_attention"
+	geluTanh         = "gelu_pytorch_tanh"
+)
+
+// readWindow sets which layers' attention has a window smaller than the context. It returns an error
+// for a Llama with one, which transformers does not have.
+func (c *TextConfig) readWindow(f textFields) error {
+	qwen := c.family().slidingLayers
 	windowed := f.SlidingWindow != nil && *f.SlidingWindow < c.MaxPositionEmbeddings
-	if c.ModelType == "qwen3" && f.SlidingWindow == nil {
+	if qwen && f.SlidingWindow == nil {
 		windowed = 4096 < c.MaxPositionEmbeddings // transformers' default
 	}
 	if f.UseSlidingWindow != nil {
 		windowed = windowed && *f.UseSlidingWindow
-	} else if c.ModelType == "qwen3" {
+	} else if qwen {
 		windowed = false // use_sliding_window is false by default
 	}
-	if len(f.LayerTypes) > 0 {
-		for i, kind := range f.LayerTypes {
-			switch {
-			case kind == "sliding_attention" && windowed:
-				return fmt.Errorf("text_config: layer %d has sliding-window attention (layer_types, sliding_window), which is not supported", i)
-			case kind != "full_attention" && kind != "sliding_attention":
-				return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); full_attention is supported", i, kind)
+	types := f.LayerTypes
+	if len(types) == 0 {
+		first := 0 // the first layer with a window
+		if qwen {
+			first = 28 // transformers' default
+			if f.MaxWindowLayers != nil {
+				first = *f.MaxWindowLayers
 			}
 		}
-		return nil
-	}
-	first := 0 // the first layer with a window
-	if c.ModelType == "qwen3" {
-		first = 28 // transformers' default
-		if f.MaxWindowLayers != nil {
-			first = *f.MaxWindowLayers
+		types = slices.Repeat([]string{slidingAttention}, c.NumHiddenLayers)
+		for i := range min(max(first, 0), c.NumHiddenLayers) {
+			types[i] = fullAttention
 		}
 	}
-	if windowed && first < c.NumHiddenLayers {
-		return fmt.Errorf("text_config: sliding_window: layers from %d on attend to only part of the context of %d tokens, which is not supported", first, c.MaxPositionEmbeddings)
+	if err := checkLayerTypes(types, c.NumHiddenLayers); err != nil {
+		return err
+	}
+	at := slices.Index(types, slidingAttention)
+	switch {
+	case !windowed || at < 0:
+		return nil
+	case !qwen:
+		return fmt.Errorf("text_config: sliding_window: layer %d attends to only part of the context of %d tokens, which is not supported for a %s decoder", at, c.MaxPositionEmbeddings, c.ModelType)
+	}
+	c.LayerTypes, c.SlidingWindow = types, 4096 // transformers' default
+	if f.SlidingWindow != nil {
+		c.SlidingWindow = *f.SlidingWindow
+	}
+	return c.checkWindow()
+}
+
+// checkWindow returns an error for a window that is not above 0.
+func (c *TextConfig) checkWindow() error {
+	if c.SlidingWindow < 1 {
+		return fmt.Errorf("text_config: sliding_window is %d, want a number above 0", c.SlidingWindow)
+	}
+	return nil
+}
+
+// checkLayerTypes returns an error for a type that is not supported, or too few of them.
+func checkLayerTypes(types []string, layers int) error {
+	for i, kind := range types {
+		if kind != fullAttention && kind != slidingAttention {
+			return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); %s and %s are supported", i, kind, fullAttention, slidingAttention)
+		}
+	}
+	if len(types) != layers {
+		return fmt.Errorf("text_config: layer_types has %d entries, want one for each of %d layers", len(types), layers)
 	}
 	return nil
 }
@@ -165,11 +234,16 @@ var supportedKeys = []string{
 	"partial_rotary_factor",
 }
 
+// gemmaKeys are those of Gemma's decoders.
+var gemmaKeys = []string{
+	"query_pre_attn_scalar", "final_logit_softcapping", "rope_local_base_freq", "sliding_window_pattern", "_sliding_window_pattern",
+}
+
 // checkKeys returns an error for a significant setting that is not read, unless its value
 // is neutral.
 func (c *TextConfig) checkKeys() error {
 	for _, key := range slices.Sorted(maps.Keys(c.raw)) {
-		if !significantKeys.MatchString(key) || slices.Contains(supportedKeys, key) {
+		if !significantKeys.MatchString(key) || slices.Contains(supportedKeys, key) || c.family().nestedRoPE && slices.Contains(gemmaKeys, key) {
 			continue
 		}
 		if !isNeutral(key, c.raw[key], c.HeadDim) {
@@ -222,6 +296,10 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	for k, v := range c.raw {
 		out[k] = v
 	}
+	if c.family().nestedRoPE {
+		out["model_type"], out["vocab_size"], out["tie_word_embeddings"] = c.ModelType, c.VocabSize, c.TieWordEmbeddings
+		return json.Marshal(out)
+	}
 	for k, v := range map[string]any{
 		"model_type": c.ModelType, "hidden_size": c.HiddenSize, "intermediate_size": c.IntermediateSize,
 		"num_hidden_layers": c.NumHiddenLayers, "num_attention_heads": c.NumAttentionHeads,
@@ -233,6 +311,3 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(out)
 }
-
-// Architectures are the transformers classes of decoders, by model_type.
-var Architectures = map[string]string{"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}

@@ -3,12 +3,13 @@ package vlm
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"patchwork/nn"
 )
 
-// decoder is a Llama or Qwen3 language model. Its parameters have Hugging Face's names with the
-// prefix "decoder.".
+// decoder is a Llama, Qwen or Gemma language model, as its configuration describes it layer by layer.
+// Its parameters have Hugging Face's names with the prefix "decoder.".
 type decoder struct {
 	embed  *nn.Param // [V, D]
 	layers []decoderLayer
@@ -17,10 +18,27 @@ type decoder struct {
 }
 
 type decoderLayer struct {
-	qkv  nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj; Qwen3: q_norm, k_norm
-	o    nn.Linear     // o_proj
-	mlp  nn.NormSwiGLU // post_attention_layernorm, gate_proj, up_proj
-	down nn.Linear     // down_proj
+	LayerConfig
+	qkv    nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj, q_norm, k_norm
+	o      addedLinear   // o_proj
+	mlp    nn.NormSwiGLU // the norm before it, gate_proj, up_proj
+	down   addedLinear   // down_proj
+	scalar *nn.Param     // [1], or nil
+}
+
+// addedLinear is a projection whose output is added to the residual stream, after a norm if it has
+// one.
+type addedLinear struct {
+	nn.Linear
+	norm *nn.RMSNorm
+}
+
+// forward computes residual + norm(x·wᵀ).
+func (l addedLinear) forward(g *nn.Graph, x, residual *nn.Tensor, name string, trace Trace) *nn.Tensor {
+	if l.norm == nil {
+		return l.ForwardAdd(g, x, residual)
+	}
+	return l.norm.ForwardAdd(g, trace.keep(g, name, l.Forward(g, x)), residual)
 }
 
 // DecoderPrefix is the prefix of the decoder's parameter names.
@@ -30,7 +48,7 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 	c := config.Text
 	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
-		dec.layers = append(dec.layers, newDecoderLayer(d, c, fmt.Sprintf("decoder.model.layers.%d.", i), init, config.Adapter))
+		dec.layers = append(dec.layers, newDecoderLayer(d, c, i, init, config.Adapter))
 	}
 	dec.norm = d.RMSNorm("decoder.model.norm", c.HiddenSize, float32(c.RMSNormEps))
 	dec.head = dec.embed
@@ -40,36 +58,55 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 	return dec
 }
 
-// newDecoderLayer declares a layer's parameters in memory order.
-func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init, adapter *Adapter) decoderLayer {
+// newDecoderLayer declares the parameters of layer i in memory order.
+func newDecoderLayer(d nn.Declarer, c TextConfig, i int, init Init, adapter *Adapter) decoderLayer {
+	name := fmt.Sprintf("decoder.model.layers.%d.", i)
 	d.Block = name
 	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
-	queries, keys := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	l := decoderLayer{LayerConfig: c.Layer(i)}
+	queries, keys := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
 	// Projections into the residual stream are scaled down by their number (GPT-2).
 	residual := func(in int) nn.Init {
 		i := init.linear(in)
 		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
 		return i
 	}
-	l := decoderLayer{
-		qkv: nn.NormQKV{
-			Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
-			Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, c.AttentionBias, init.linear(hidden)),
-			K:     d.Linear(name+"self_attn.k_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
-			V:     d.Linear(name+"self_attn.v_proj", hidden, keys, c.AttentionBias, init.linear(hidden)),
-			Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		},
-		o: d.Linear(name+"self_attn.o_proj", queries, hidden, c.AttentionBias, residual(queries)),
-		mlp: nn.NormSwiGLU{
-			Norm: d.RMSNorm(name+"post_attention_layernorm", hidden, eps),
-			Gate: d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
-			Up:   d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
-		},
-		down: d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner)),
+	norm := func(name string, cols int, wanted bool) *nn.RMSNorm {
+		if !wanted {
+			return nil
+		}
+		n := d.RMSNorm(name, cols, eps)
+		return &n
 	}
-	if c.QKNorm() {
-		qNorm, kNorm := d.RMSNorm(name+"self_attn.q_norm", c.HeadDim, eps), d.RMSNorm(name+"self_attn.k_norm", c.HeadDim, eps)
-		l.qkv.QNorm, l.qkv.KNorm = &qNorm, &kNorm
+	beforeMLP := "post_attention_layernorm" // Llama's name of the norm before the MLP
+	if l.PostNorms {
+		beforeMLP = "pre_feedforward_layernorm"
+	}
+	l.qkv = nn.NormQKV{
+		Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
+		Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, l.QKVBias, init.linear(hidden)),
+		K:     d.Linear(name+"self_attn.k_proj", hidden, keys, l.QKVBias, init.linear(hidden)),
+		Heads: l.Heads, KVHeads: l.KVHeads, HeadDim: l.HeadDim,
+	}
+	if !l.KeysAsValues {
+		l.qkv.V = d.Linear(name+"self_attn.v_proj", hidden, keys, l.QKVBias, init.linear(hidden))
+	}
+	l.o.Linear = d.Linear(name+"self_attn.o_proj", queries, hidden, l.OutputBias, residual(queries))
+	l.o.norm = norm(name+"post_attention_layernorm", hidden, l.PostNorms)
+	l.mlp = nn.NormSwiGLU{
+		Norm:       d.RMSNorm(name+beforeMLP, hidden, eps),
+		Gate:       d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
+		Up:         d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
+		Activation: l.Activation,
+	}
+	l.down.Linear = d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner))
+	l.down.norm = norm(name+"post_feedforward_layernorm", hidden, l.PostNorms)
+	l.qkv.QNorm, l.qkv.KNorm = norm(name+"self_attn.q_norm", l.HeadDim, l.QKNorm), norm(name+"self_attn.k_norm", l.HeadDim, l.QKNorm)
+	if l.ValueNorm {
+		l.qkv.VNorm = &nn.RMSNorm{Eps: eps}
+	}
+	if l.LayerScalar {
+		l.scalar = d.Params.Add(&nn.Param{Name: name + "layer_scalar", Shape: []int{1}, Group: GroupBuffers, Block: name, Init: nn.Init{Mean: 1}})
 	}
 	for _, linear := range l.linears() {
 		linear.Adapter = adapter.adapt(d, linear.Weight)
@@ -79,19 +116,26 @@ func newDecoderLayer(d nn.Declarer, c TextConfig, name string, init Init, adapte
 
 // linears are the layer's projections.
 func (l *decoderLayer) linears() []*nn.Linear {
-	return []*nn.Linear{&l.qkv.Q, &l.qkv.K, &l.qkv.V, &l.o, &l.mlp.Gate, &l.mlp.Up, &l.down}
+	all := []*nn.Linear{&l.qkv.Q, &l.qkv.K, &l.qkv.V, &l.o.Linear, &l.mlp.Gate, &l.mlp.Up, &l.down.Linear}
+	return slices.DeleteFunc(all, func(x *nn.Linear) bool { return x.Weight == nil })
 }
 
 // attentionContext are the inputs of a layer's attention besides the hidden states.
 type attentionContext struct {
+	kinds     []kindContext // of TextConfig.AttentionKinds
+	cache     *Cache        // nil: the keys and values are only those of x's tokens
+	countSlot int           // step block entry with the number of tokens in use; 0 = all
+	observe   Observer      // nil: none
+}
+
+// kindContext are the inputs of the layers of a kind of attention.
+type kindContext struct {
 	rope      nn.RoPE    // table [positions, head size], positions [B, T]
 	intervals *nn.Tensor // [B·T, 4]
-	cache     *Cache     // nil: the keys and values are only those of x's tokens
-	countSlot int        // step block entry with the number of tokens in use; 0 = all
-	// observe, unless nil, is called with the queries [B,T,H,D] and keys [B,T,K,D] of every layer
-	// after RoPE.
-	observe func(g *nn.Graph, q, k *nn.Tensor)
 }
+
+// Observer is called with the queries [B,T,H,D] and keys [B,T,K,D] of every layer after RoPE.
+type Observer func(g *nn.Graph, l LayerConfig, q, k *nn.Tensor)
 
 // forward runs the embeddings [B·T, D] through all layers and the final norm.
 func (d *decoder) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Trace) *nn.Tensor {
@@ -103,7 +147,7 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 	for i, l := range d.layers {
 		g.Program.SetLabel(fmt.Sprintf("layers.%d", i))
 		x = trace.keep(g, fmt.Sprintf("layer.%d", i), g.Checkpointed(x, func(x *nn.Tensor) *nn.Tensor {
-			return l.forward(g, x, c, i)
+			return l.forward(g, x, c, i, trace)
 		}))
 	}
 	g.Program.SetLabel("head")
@@ -111,19 +155,26 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 }
 
 // forward runs the hidden states x [B·T, D] through layer number i.
-func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) *nn.Tensor {
+func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
+	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
 	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
 	if c.cache == nil {
-		q, k, v = l.qkv.Forward(g, x, c.rope)
+		q, k, v = l.qkv.Forward(g, x, kind.rope)
 	} else { // k and v are all of the cache, [1,capacity,K,D]
-		q, k, v = l.qkv.ForwardCached(g, x, c.rope, c.cache.layer(i))
+		q, k, v = l.qkv.ForwardCached(g, x, kind.rope, c.cache.layer(i))
 	}
 	if c.observe != nil {
-		c.observe(g, q, k)
+		c.observe(g, l.LayerConfig, q, k)
 	}
-	y := g.Attention(q, k, v, c.intervals).Reshape(x.Shape[0], l.o.Weight.Shape[1])
-	x = l.o.ForwardAdd(g, y.RowCount(c.countSlot), x)   // x + o(attention(qkv(norm(x))))
-	return l.down.ForwardAdd(g, l.mlp.Forward(g, x), x) // x + down(swiglu(norm(x)))
+	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
+	y := g.Attention(q, k, v, kind.intervals, l.Scale).Reshape(x.Shape[0], l.o.Weight.Shape[1])
+	x = l.o.forward(g, y.RowCount(c.countSlot), x, name+"attn", trace) // x + o(attention(qkv(norm(x))))
+	x = trace.keep(g, name+"mid", x)
+	x = l.down.forward(g, l.mlp.Forward(g, x), x, name+"mlp", trace) // x + down(swiglu(norm(x)))
+	if l.scalar != nil {
+		x = g.Scale(x, g.Param(l.scalar))
+	}
+	return x
 }
 
 // read returns the parameters that are read to decode one token: everything except the
@@ -138,6 +189,11 @@ func (d *decoder) read() []*nn.Param {
 			}
 		}
 		read = append(read, l.qkv.Norm.Weight, l.mlp.Norm.Weight)
+		for _, n := range []*nn.RMSNorm{l.o.norm, l.down.norm} {
+			if n != nil {
+				read = append(read, n.Weight)
+			}
+		}
 	}
 	return read
 }

@@ -2,10 +2,12 @@ package vlm
 
 import (
 	"context"
+	"fmt"
 
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
+	"patchwork/vlm/chat"
 )
 
 // ImageEmbedder is the compiled embedder and connector: it turns pixels into the vectors of
@@ -14,10 +16,12 @@ type ImageEmbedder struct {
 	exe      engine.Executable
 	Plan     *engine.Plan
 	memories []engine.Memory
-	Capacity int            // images in vectors
-	pixels   *engine.Buffer // [batch, S, S, C]
-	vectors  *engine.Buffer // [capacity·L, D]
+	vision   VisionConfig
+	capacity int            // patches
+	pixels   *engine.Buffer // [batch, S, S, C], or of patches
 	table    *engine.Buffer // the 256 values of a pixel
+	grid     patchGrid
+	gemma    *patchInputs // instead of pixels and grid, with Gemma's embedder
 	Step     [shaders.StepWords]uint32
 }
 
@@ -32,21 +36,29 @@ func (e *ImageEmbedder) Close() {
 	engine.Free(e.memories)
 }
 
-// PlanImageEmbedder records the embedder for batch images at a time, with buffers for the
-// vectors of capacity images.
-func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
+// PlanImageEmbedder records the embedder for batch images at a time, whose vectors it writes.
+func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	e := &ImageEmbedder{Capacity: capacity}
-	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
-	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
-	e.vectors = engine.NewBuffer("image vectors", engine.BufferSize(m.Storage(), capacity*slots*v.HiddenSize))
-	e.vectors.Type = m.Storage()
+	slots, slot := batch*v.Patches(), 0
+	if v.KeepsAspect() {
+		slot = SlotPatches
+	}
+	e := &ImageEmbedder{vision: v, capacity: slots, grid: newPatchGrid(v, slots)}
+	if v.Gemma() {
+		e.gemma = newPatchInputs(v, slots)
+	}
+	e.pixels = engine.NewBuffer("pixels", int64(max(4, pixelBytes(v, slots))))
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
-		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
-		x = m.embedder.forward(g, x, nil)
-		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: SlotVectors}
-		g.Program.Dispatch(shaders.AppendRows, p, x.View(), e.vectors.View())
+		var x *nn.Tensor
+		if v.Gemma() {
+			x = m.gemma.forward(g, e.gemma, nil)
+		} else {
+			x = v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
+			x = m.embedder.forward(g, x, e.grid.tensors(v), nil)
+		}
+		p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(slots), Slot: uint32(slot)}, Cols: uint32(v.HiddenSize), Slot: SlotVectors}
+		g.Program.Dispatch(shaders.AppendRows, p, x.View(), to.buffer.View())
 	})
 	if err != nil {
 		return nil, err
@@ -56,12 +68,12 @@ func PlanImageEmbedder(m *Model, batch, capacity int) (*ImageEmbedder, error) {
 }
 
 // NewImageEmbedder compiles what PlanImageEmbedder records.
-func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageEmbedder, error) {
-	e, err := PlanImageEmbedder(m, batch, capacity)
+func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*ImageEmbedder, error) {
+	e, err := PlanImageEmbedder(m, batch, to)
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.vectors, e.table); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.buffers()...); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -74,22 +86,60 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch, capacity int) (*ImageE
 	return e, nil
 }
 
-// Features returns the vectors as a tensor of a recording: [capacity·L, D].
-func (e *ImageEmbedder) Features(c Config) *nn.Tensor {
-	return nn.Input(e.vectors, e.Capacity*c.Vision.Patches(), c.Vision.HiddenSize)
-}
-
-// Encode computes the vectors of a batch of images and stores them from image number first on.
-func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first, patches int) error {
+// Encode computes the vectors of a batch of images and stores them from row first on. grids are where
+// the patches of images are that keep their aspect ratio.
+func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, grids []chat.Grid, first int) error {
+	if err := e.uploadGrid(dev, pixels, grids); err != nil {
+		return err
+	}
+	e.Step[SlotVectors] = uint32(first)
+	if e.gemma != nil {
+		return e.exe.Run(ctx, &e.Step)
+	}
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
 		return err
 	}
-	e.Step[SlotVectors] = uint32(first * patches)
 	return e.exe.Run(ctx, &e.Step)
 }
 
-// Bytes returns the device memory of the embedder without its weights.
+// uploadGrid writes where the patches are, and their number into the step block.
+func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []chat.Grid) error {
+	if !e.vision.KeepsAspect() {
+		return nil
+	}
+	var at []int32
+	for _, g := range grids {
+		for patch := range g.Tokens() {
+			at = append(at, int32(patch/g.Cols), int32(patch%g.Cols))
+		}
+	}
+	patches := len(at) / 2
+	if want := patches * e.vision.Features(); len(pixels) != want || patches > e.capacity {
+		return fmt.Errorf("an image of %d bytes, want %d for %d patches, and at most %d patches", len(pixels), want, patches, e.capacity)
+	}
+	for _, g := range at {
+		if int(g) >= e.vision.MaxGrid {
+			return fmt.Errorf("a patch at row or column %d; the model has %d", g, e.vision.MaxGrid)
+		}
+	}
+	e.Step[SlotPatches] = uint32(patches)
+	if e.gemma != nil {
+		values, positions := gemmaPatches(pixels, at)
+		return e.gemma.upload(dev, values, positions, patches)
+	}
+	return engine.Upload(dev, e.grid.at.View().Slice(0, 4*int64(len(at))), at)
+}
+
+func (e *ImageEmbedder) buffers() []*engine.Buffer {
+	return append([]*engine.Buffer{e.pixels, e.table, e.grid.at, e.grid.order, e.grid.starts}, e.gemma.buffers()...)
+}
+
+// Bytes returns the device memory of the embedder without its weights and the vectors.
 func (e *ImageEmbedder) Bytes() int64 {
-	return e.table.Bytes + e.pixels.Bytes + e.vectors.Bytes + e.Plan.Arena.Total()
+	n := int64(0)
+	for _, b := range e.buffers() {
+		n += b.Bytes
+	}
+	return n + e.Plan.Arena.Total()
 }

@@ -3,6 +3,7 @@ package vlm
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"patchwork/engine"
 	"patchwork/nn"
@@ -13,41 +14,73 @@ import (
 // Inputs are the device buffers of a batch of static shape.
 type Inputs struct {
 	Rows, Tokens int // B, T
-	Images       int // capacity; 0 = text only
+	Images       int // capacity; 0 = no images
+	Frames       int // of sound; capacity, 0 = no sound
 
 	vision   VisionConfig
+	audio    AudioConfig
 	text     TextConfig
 	ropeRows int // rows of the RoPE table
+	// patchSlots is the capacity in patches, and frameSlot the slot of the first frame of sound, after
+	// them.
+	patchSlots, frameSlot int
 
-	ids, slots, positions, intervals  *engine.Buffer
+	ids, slots, positions             *engine.Buffer
 	order, starts, idRuns, slotTokens *engine.Buffer
 	targetRows, targetIDs             *engine.Buffer
-	pixels, pixelTable, ropeTable     *engine.Buffer
-	floatPixels                       *engine.Buffer // instead of pixels, in tests
+	pixels, pixelTable                *engine.Buffer
+	frames                            *engine.Buffer   // [Frames, samples]
+	intervals, ropeTables             []*engine.Buffer // by kind of attention
+	floatPixels                       *engine.Buffer   // instead of pixels, in tests
+	patchGrid                         patchGrid        // of images that keep their aspect ratio
+	gemma                             *patchInputs     // instead of pixels, with Gemma's embedder
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
 }
 
 // NewInputs describes the buffers of batches of rows × tokens with up to the given number of
-// images. positions is one more than the highest position.
+// images; all tokens may be frames of sound, if the model hears. positions is one more than the
+// highest position.
 func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	n := rows * tokens
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
-	v, t := m.Config.Vision, m.Config.Text
-	return &Inputs{
-		Rows: rows, Tokens: tokens, Images: images, vision: v, text: t, ropeRows: positions,
-		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n), intervals: words("intervals", 4*n),
-		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", images*v.Patches()),
-		targetRows: words("target rows", n), targetIDs: words("targets", n),
-		pixels:     words("pixels", (images*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
-		pixelTable: words("pixel values", 256), ropeTable: words("rope table", positions*t.HeadDim),
+	v, a, t := m.Config.Vision, m.Config.Audio, m.Config.Text
+	if v.None() {
+		images = 0
 	}
+	patches := images * v.Patches()
+	if v.KeepsAspect() && images > 0 {
+		patches = n // of many small images
+	}
+	frames, frameSlot := 0, 0
+	if !a.None() {
+		frames = n
+		frameSlot = (patches + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
+	}
+	in := &Inputs{
+		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, patchSlots: patches, frameSlot: frameSlot,
+		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
+		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(patches, frameSlot+frames)),
+		targetRows: words("target rows", n), targetIDs: words("targets", n),
+		patchGrid:  newPatchGrid(v, patches),
+		pixels:     words("pixels", pixelBytes(v, patches)/4),
+		frames:     words("frames of sound", frames*a.FrameSize),
+		pixelTable: words("pixel values", 256),
+	}
+	if images > 0 && v.Gemma() {
+		in.gemma = newPatchInputs(v, patches)
+	}
+	for _, kind := range t.AttentionKinds() {
+		in.intervals = append(in.intervals, words("intervals", 4*n))
+		in.ropeTables = append(in.ropeTables, words("rope table", positions*kind.HeadDim))
+	}
+	return in
 }
 
 func (in *Inputs) buffers() []*engine.Buffer {
-	return []*engine.Buffer{in.ids, in.slots, in.positions, in.intervals, in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.pixels, in.pixelTable, in.ropeTable}
+	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
+		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
 }
 
 // Bytes returns the size of the buffers.
@@ -69,7 +102,20 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
 		return err
 	}
-	return engine.Upload(dev, in.ropeTable.View(), in.text.RoPETable(in.ropeRows))
+	for i, kind := range in.text.AttentionKinds() {
+		if err := engine.Upload(dev, in.ropeTables[i].View(), kind.RoPETable(in.ropeRows)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pixelBytes is the size of the buffer of patches' pixels; Gemma's embedder takes their values.
+func pixelBytes(v VisionConfig, patches int) int {
+	if v.Gemma() {
+		return 0
+	}
+	return (patches*v.Features() + 3) / 4 * 4
 }
 
 // pixelValues returns value/255, rounded as by a float32 division.
@@ -88,14 +134,14 @@ func (in *Inputs) Close() {
 
 func (in *Inputs) tensor(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
 
-func (in *Inputs) table() *nn.Tensor { return nn.Input(in.ropeTable, in.ropeRows, in.text.HeadDim) }
-
 // context is the attention context of a batch without a cache.
 func (in *Inputs) context() attentionContext {
-	return attentionContext{
-		rope:      nn.RoPE{Table: in.table(), Positions: nn.Input(in.positions, in.Rows, in.Tokens)},
-		intervals: in.tensor(in.intervals),
+	var c attentionContext
+	for i, kind := range in.text.AttentionKinds() {
+		table := nn.Input(in.ropeTables[i], in.ropeRows, kind.HeadDim)
+		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: nn.Input(in.positions, in.Rows, in.Tokens)}, in.tensor(in.intervals[i])})
 	}
+	return c
 }
 
 // patches splits the images into patches: [N·L, C·P²].
@@ -105,7 +151,12 @@ func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 		x := nn.Input(in.floatPixels, in.Images, v.NumChannels, v.ImageSize, v.ImageSize)
 		return g.Patchify(x, v.PatchSize).Reshape(in.Images*v.Patches(), v.Features())
 	}
-	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Images, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
+	return v.patchify(g, in.tensor(in.pixels), in.tensor(in.pixelTable), in.patchSlots, SlotPatches)
+}
+
+// sound are the frames of sound: [F, samples].
+func (in *Inputs) sound() *nn.Tensor {
+	return nn.Input(in.frames, in.Frames, in.audio.FrameSize).RowCount(SlotFrames)
 }
 
 func (in *Inputs) tokens() nn.TokenIndex {
@@ -115,28 +166,53 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Upload writes a batch with the pixels of its images, [images,S,S,C], and sets its entries of the
-// step block. It returns the number of targets.
+// Upload writes a batch, with its frames of sound, and the pixels of its images, [images,S,S,C] or
+// [patches,P,P,C], and sets its entries of the step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
 	var rows, targets []int32
-	patches := 0
-	for t, slot := range b.ImageSlots {
+	slots, patches, frames, err := in.slotsOf(b)
+	if err != nil {
+		return 0, err
+	}
+	for t, slot := range slots {
 		if slot >= 0 {
 			slotTokens[slot] = int32(t)
-			patches++
 		}
 		if b.Targets[t] >= 0 {
 			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
 		}
 	}
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
-	if err := in.uploadWords(dev, []words{
-		{in.ids, b.IDs}, {in.slots, b.ImageSlots}, {in.positions, b.Positions}, {in.intervals, b.Intervals},
+	if frames > 0 {
+		step[SlotFrames] = uint32(frames)
+	}
+	grid, err := in.patchGrid.words(in.vision, b, patches)
+	if err != nil {
+		return 0, err
+	}
+	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
+	for i, kind := range in.text.AttentionKinds() {
+		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
+	}
+	if err := uploadWords(dev, &in.block, append(append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	}); err != nil {
+	}...), grid...)); err != nil {
+		return 0, err
+	}
+	if in.gemma != nil {
+		values, positions := b.PatchValues, b.PatchPositions
+		if values == nil {
+			values, positions = gemmaPatches(pixels, b.PatchGrid)
+		}
+		if err := in.gemma.upload(dev, values, positions, patches); err != nil {
+			return 0, err
+		}
+		pixels = nil
+	}
+	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
 		return 0, err
 	}
 	if len(pixels) > 0 {
@@ -148,6 +224,25 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	return len(targets), nil
 }
 
+// slotsOf returns the row of the features for each token of a batch, or -1, and the numbers of
+// patches and frames.
+func (in *Inputs) slotsOf(b *packing.Batch) (slots []int32, patches, frames int, err error) {
+	slots = slices.Clone(b.ImageSlots)
+	for t := range slots {
+		switch {
+		case slots[t] >= 0:
+			patches++
+		case b.FrameSlots != nil && b.FrameSlots[t] >= 0:
+			slots[t] = int32(in.frameSlot) + b.FrameSlots[t]
+			frames++
+		}
+	}
+	if frames > in.Frames || len(b.Frames) != frames*in.audio.FrameSize {
+		return nil, 0, 0, fmt.Errorf("upload of %d samples for %d frames of sound of %d samples", len(b.Frames), frames, in.audio.FrameSize)
+	}
+	return slots, patches, frames, nil
+}
+
 // words are values to write at the start of a buffer.
 type words struct {
 	to     *engine.Buffer
@@ -155,11 +250,11 @@ type words struct {
 }
 
 // uploadWords writes consecutive buffers, with one transfer per allocation, since a GPU waits
-// for each transfer.
-func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
+// for each transfer. reused is the memory of earlier uploads.
+func uploadWords(dev engine.Device, reused *[]byte, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
-	block := in.block[:0]
+	block := (*reused)[:0]
 	flush := func() error {
 		if memory == nil {
 			return nil
@@ -182,6 +277,6 @@ func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 			block = binary.NativeEndian.AppendUint32(block, uint32(v))
 		}
 	}
-	in.block = block
+	*reused = block
 	return flush()
 }

@@ -39,33 +39,55 @@ func (m *Model) CacheName() string {
 
 // checkCache returns an error for keys and values that cannot be stored in their type.
 func (m *Model) checkCache() error {
-	switch d := m.Config.Text.HeadDim; {
-	case m.cacheType != "" && !slices.Contains(CacheTypes, string(m.cacheType)):
+	if m.cacheType != "" && !slices.Contains(CacheTypes, string(m.cacheType)) {
 		return fmt.Errorf("keys and values cannot be stored as %q, want one of %s", m.cacheType, strings.Join(CacheTypes, ", "))
-	case m.cacheType == CacheQ8 && d%32 != 0:
-		return fmt.Errorf("keys and values in %s need heads of a multiple of 32 columns, this model's have %d; store them as f16", CacheQ8, d)
+	}
+	for _, kind := range m.Config.Text.AttentionKinds() {
+		if d := kind.HeadDim; m.cacheType == CacheQ8 && d%32 != 0 {
+			return fmt.Errorf("keys and values in %s need heads of a multiple of 32 columns, this model's have %d; store them as f16", CacheQ8, d)
+		}
 	}
 	return nil
 }
 
-// Cache holds the keys and values of one sequence, for every layer.
+// Cache holds the keys and values of one sequence, for every layer. Layers with a window keep only
+// the last tokens, in a ring.
 type Cache struct {
 	Capacity int // tokens
 	Buffers  []*engine.Buffer
-	k, d     int // heads and their columns
+	layers   []LayerConfig
+	kinds    []AttentionKind
+	rows     []int // of the cache of a layer of each kind of attention
+	end      int   // tokens that have been written, since the first was written last
 }
 
-// NewCache describes a model's cache; engine.Allocate allocates its buffers.
-func NewCache(m *Model, capacity int) *Cache {
+// ringStep is the granularity of a ring's rows, in tokens.
+const ringStep = 64
+
+// NewCache describes a model's cache for passes of up to the given number of tokens;
+// engine.Allocate allocates its buffers.
+func NewCache(m *Model, capacity, pass int) *Cache {
 	c := m.Config.Text
-	cache := &Cache{Capacity: capacity, k: c.NumKeyValueHeads, d: c.HeadDim}
-	t, cols := shaders.U32, cache.k*cache.d // 8 bits
-	bytes := int64(capacity * shaders.QuantRowBytes(cols))
-	if m.CacheName() != string(CacheQ8) {
-		t, _ = shaders.ParseType(m.CacheName())
-		bytes = engine.BufferSize(t, capacity*cols)
+	cache := &Cache{Capacity: capacity, kinds: c.AttentionKinds()}
+	for _, kind := range cache.kinds {
+		rows := capacity
+		if kind.Window > 0 { // the first token of a pass sees a window of keys while the last is written
+			rows = min(rows, (kind.Window+pass+ringStep-1)/ringStep*ringStep)
+		}
+		cache.rows = append(cache.rows, rows)
+	}
+	t, floats := shaders.ParseType(m.CacheName())
+	if !floats {
+		t = shaders.U32 // 8 bits
 	}
 	for i := range c.NumHiddenLayers {
+		l := c.Layer(i)
+		cache.layers = append(cache.layers, l)
+		rows := cache.rows[l.Attention]
+		bytes := int64(rows * shaders.QuantRowBytes(l.KVHeads*l.HeadDim))
+		if floats {
+			bytes = engine.BufferSize(t, rows*l.KVHeads*l.HeadDim)
+		}
 		cache.Buffers = append(cache.Buffers,
 			engine.NewBuffer(fmt.Sprintf("keys of layer %d", i), bytes), engine.NewBuffer(fmt.Sprintf("values of layer %d", i), bytes))
 	}
@@ -80,18 +102,59 @@ func (c *Cache) SetStep(step *[shaders.StepWords]uint32, past, tokens int) {
 	// What attention reads of the keys after those in use must be finite.
 	const tile = 256
 	used := min(c.Capacity, (past+tokens+tile-1)/tile*tile)
+	if past == 0 {
+		c.end = 0
+	}
+	c.end = max(c.end, past+tokens)
 	step[SlotPast], step[SlotTokens], step[SlotUsed] = uint32(past), uint32(tokens), uint32(used)
 }
 
 // layer returns the cache of one layer.
 func (c *Cache) layer(i int) nn.KVCache {
-	l := nn.NewKVCache(c.Buffers[2*i], c.Buffers[2*i+1], c.Capacity, c.k, c.d)
-	l.PastSlot, l.UsedSlot = SlotPast, SlotUsed
+	kind := c.layers[i].Attention
+	l := nn.NewKVCache(c.Buffers[2*i], c.Buffers[2*i+1], c.rows[kind], c.layers[i].KVHeads, c.layers[i].HeadDim)
+	l.PastSlot, l.UsedSlot, l.Ring = SlotPast, SlotUsed, c.rows[kind] < c.Capacity
 	return l
+}
+
+// Reusable returns how many of the first tokens of the sequence in the cache can stay there if it
+// continues otherwise after them: all, or none where a ring has lost keys that the next token sees.
+func (c *Cache) Reusable(tokens int) int {
+	for i, kind := range c.kinds {
+		if lost := c.end - c.rows[i]; kind.Window > 0 && lost > 0 && tokens-kind.Window+1 < lost {
+			return 0
+		}
+	}
+	return tokens
+}
+
+// Intervals are the rows of the cache that tokens attend to in layers of a kind of attention, [n,4],
+// given the keys of a batch that follows first others in the cache. A ring's own interval may be in
+// two parts: none of the tokens has a prefix.
+func (c *Cache) Intervals(kind int, intervals, positions []int32, first int) []int32 {
+	out, rows := c.kinds[kind].Intervals(intervals, positions, len(positions), first), int32(c.rows[kind])
+	if int(rows) == c.Capacity {
+		return out
+	}
+	out = slices.Clone(out)
+	for i := range positions {
+		lo, hi := out[4*i+2], out[4*i+3]
+		if hi <= lo {
+			continue
+		}
+		from, to := lo%rows, (hi-1)%rows+1
+		if from < to {
+			copy(out[4*i:], []int32{0, 0, from, to})
+		} else {
+			copy(out[4*i:], []int32{0, to, from, rows})
+		}
+	}
+	return out
 }
 
 // CopyTo copies all keys and values to the start of a larger cache of the same type.
 func (c *Cache) CopyTo(ctx context.Context, dev engine.Device, larger *Cache) error {
+	larger.end = c.end
 	if c.Buffers[0].Type == shaders.U32 {
 		return c.copyBlocks(dev, larger)
 	}
@@ -120,20 +183,25 @@ func (c *Cache) copyBlocks(dev engine.Device, larger *Cache) error {
 
 // CachedInputs are the inputs of a pass of tokens that follow those in a cache.
 type CachedInputs struct {
-	Tokens               int        // T, the capacity of the pass
-	IDs, Slots           *nn.Tensor // [T]
-	Positions, Intervals *nn.Tensor // [1, T], [T, 4]
-	Last                 *nn.Tensor // [1], the row of the logits; nil if T is 1
-	Features             *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
-	RoPE                 *nn.Tensor // [positions, head size]
-	Cache                *Cache
+	Tokens     int        // T, the capacity of the pass
+	IDs, Slots *nn.Tensor // [T]
+	Positions  *nn.Tensor // [1, T]
+	Last       *nn.Tensor // [1], the row of the logits; nil if T is 1
+	Features   *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
+	Cache      *Cache
+
+	// By kind of attention: [T, 4] and [positions, head size].
+	Intervals, RoPE []*nn.Tensor
 }
 
 // NextLogits records a pass of up to in.Tokens tokens that follow those in the cache, and the
 // logits of the last one, [1, V]. Cache.SetStep sets the entries of the step block that it reads.
 func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
-	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features)
-	c := attentionContext{rope: nn.RoPE{Table: in.RoPE, Positions: in.Positions}, intervals: in.Intervals, cache: in.Cache}
+	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features, m.Config.Text.EmbeddingScale())
+	c := attentionContext{cache: in.Cache}
+	for i, table := range in.RoPE {
+		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: in.Positions}, in.Intervals[i]})
+	}
 	if in.Tokens > 1 {
 		c.countSlot = SlotTokens
 	}
@@ -141,5 +209,5 @@ func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	if in.Tokens > 1 {
 		x = g.GatherRows(x, in.Last, 1)
 	}
-	return g.NormLogits(m.decoder.norm, x, g.Param(m.decoder.head))
+	return m.capped(g, g.NormLogits(m.decoder.norm, x, g.Param(m.decoder.head)))
 }

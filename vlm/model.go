@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"errors"
 	"slices"
 
 	"patchwork/engine"
@@ -12,6 +13,7 @@ const (
 	GroupEmbedder = "embedder"
 	GroupDecoder  = "decoder"
 	GroupAdapter  = "adapter"
+	GroupBuffers  = "buffers" // never trained: transformers does not either
 )
 
 // Entries of the step block. Entry 0 is always 0.
@@ -20,6 +22,7 @@ const (
 	SlotTargets = 2 // targets of the batch
 	SlotScale   = 3 // f32: 1 / targets of the accumulated batch
 	SlotRuns    = 4 // runs of equal ids among the text tokens
+	SlotFrames  = 5 // frames of sound of the batch; as SlotPast, which is of generation
 	SlotPast    = 5 // tokens in the key/value cache before this call
 	SlotTokens  = 6 // tokens of this call
 	SlotVectors = 7 // image vectors before those that this call writes
@@ -49,6 +52,8 @@ type Model struct {
 	Params *nn.Params
 
 	embedder       embedder
+	gemma          *gemmaEmbedder // instead of embedder
+	audio          audioEmbedder
 	decoder        decoder
 	cacheType      CacheType
 	maxBufferBytes int64 // limit of the device, for Plan; 0 = none
@@ -56,19 +61,32 @@ type Model struct {
 }
 
 // NewModel declares the parameters of a configuration. Allocate allocates them.
-func NewModel(c Config, init Init) (*Model, error) {
+func NewModel(c Config, init Init) (*Model, error) { return newModel(c, init, false) }
+
+// newModel is NewModel; trainBuffers makes GroupBuffers trainable, in tests of its gradients.
+func newModel(c Config, init Init, trainBuffers bool) (*Model, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	// A decoder that adapters leave frozen is last: what is trained is contiguous.
-	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder)}
-	if !c.Vision.None() {
-		m.embedder = newEmbedder(nn.Declarer{Params: m.Params, Group: GroupEmbedder}, c.Vision, init)
+	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder, GroupBuffers)}
+	d := nn.Declarer{Params: m.Params, Group: GroupEmbedder}
+	switch {
+	case c.Vision.Gemma():
+		m.gemma = newGemmaEmbedder(d, c.Vision, init)
+	case !c.Vision.None():
+		m.embedder = newEmbedder(d, c.Vision, init)
+	}
+	if !c.Audio.None() {
+		m.audio = newAudioEmbedder(d, c.Audio, init)
 	}
 	m.decoder = newDecoder(nn.Declarer{Params: m.Params, Group: GroupDecoder}, c, init)
 	m.Params.Seal()
+	if !trainBuffers {
+		m.Params.Untrained(GroupBuffers)
+	}
 	if c.Adapter != nil {
-		m.Params.Base(GroupDecoder)
+		m.Params.Base(GroupDecoder, GroupBuffers)
 	}
 	return m, nil
 }
@@ -88,18 +106,37 @@ func (m *Model) Hidden(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	return m.HiddenObserved(g, in, trace, nil)
 }
 
-// HiddenObserved is Hidden; observe, unless nil, is called with the queries [B,T,H,D] and keys
-// [B,T,K,D] of every layer after RoPE.
-func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe func(g *nn.Graph, q, k *nn.Tensor)) *nn.Tensor {
+// HiddenObserved is Hidden with an observer of every layer; nil for none.
+func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Observer) *nn.Tensor {
 	c := in.context()
 	c.observe = observe
-	var features *nn.Tensor
-	if in.Images > 0 {
-		g.Program.SetLabel("embedder")
-		features = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
-	}
-	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), features))
+	x := trace.keep(g, "embeddings", g.Embed(in.tokens(), g.Param(m.decoder.embed), m.features(g, in, trace), m.Config.Text.EmbeddingScale()))
 	return m.decoder.forward(g, x, c, trace)
+}
+
+// features are the vectors of the image slots and, from in.frameSlot on, those of the frames of
+// sound: [slots, D]. They are nil for text alone.
+func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
+	var images, sound *nn.Tensor
+	switch {
+	case in.Images > 0 && m.gemma != nil:
+		g.Program.SetLabel("embedder")
+		images = m.gemma.forward(g, in.gemma, trace)
+	case in.Images > 0:
+		g.Program.SetLabel("embedder")
+		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision), trace)
+	}
+	if in.Frames > 0 {
+		g.Program.SetLabel("audio embedder")
+		sound = m.audio.forward(g, in.sound(), trace)
+	}
+	switch {
+	case sound == nil:
+		return images
+	case images == nil:
+		return sound
+	}
+	return g.ConcatRows(images, sound, in.frameSlot)
 }
 
 // Loss records the forward pass and the loss of the targets and, when recording for training, the
@@ -115,17 +152,25 @@ func (m *Model) Loss(g *nn.Graph, in *Inputs, trace Trace) nn.HeadLoss {
 func (m *Model) HeadLoss(g *nn.Graph, in *Inputs, x *nn.Tensor) nn.HeadLoss {
 	return g.HeadCrossEntropy(x, g.Param(m.decoder.head), nn.Targets{
 		Rows: in.tensor(in.targetRows), IDs: in.tensor(in.targetIDs), CountSlot: SlotTargets, ScaleSlot: SlotScale,
-	})
+	}, float32(m.Config.Text.FinalSoftCap))
 }
 
 // Logits records the head for the hidden state x [1, D] of a token: [1, V].
 func (m *Model) Logits(g *nn.Graph, x *nn.Tensor) *nn.Tensor {
-	return g.Logits(x, g.Param(m.decoder.head))
+	return m.capped(g, g.Logits(x, g.Param(m.decoder.head)))
+}
+
+// capped is the soft cap of logits, where the decoder has one.
+func (m *Model) capped(g *nn.Graph, logits *nn.Tensor) *nn.Tensor {
+	if m.Config.Text.FinalSoftCap == 0 {
+		return logits
+	}
+	return g.SoftCap(logits, float32(m.Config.Text.FinalSoftCap))
 }
 
 // Allocate allocates the weights and, for training, the gradients and moments.
 func (m *Model) Allocate(dev engine.Device, train bool) error {
-	if err := m.checkCache(); err != nil {
+	if err := errors.Join(m.checkCache(), m.checkRange()); err != nil {
 		return err
 	}
 	m.maxBufferBytes = dev.Info().Limits.MaxBufferBytes

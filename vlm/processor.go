@@ -18,9 +18,11 @@ type Processor struct {
 
 	patches         int     // tokens per image; 0 = text only
 	AddedImageToken bool    // <|image|> was not in the tokenizer
+	AddedAudioToken bool    // nor <|audio|>
 	NoChatTemplate  bool    // the model has no chat template
 	bos             string  // the tokenizer's bos_token; "" = none
 	EOS             []int32 // the tokens that end an answer, those of the chat template first
+	Suppressed      []int32 // the tokens that are never generated
 	TokenizerConfig []byte  // tokenizer_config.json
 	ChatTemplate    []byte  // chat_template.jinja; nil if TokenizerConfig has the template
 }
@@ -33,6 +35,26 @@ func NewProcessor(tok *tokenizer.Tokenizer, template *chat.Template, patches int
 		return nil, err
 	}
 	return &Processor{Encoder: encoder, Tokenizer: tok, patches: patches, AddedImageToken: tok.Len() > size, NoChatTemplate: template.Empty(), bos: template.BOSToken(), TokenizerConfig: config}, nil
+}
+
+// HearAudio lets conversations have clips of sound: it adds <|audio|> to the tokenizer, if it is
+// missing. It is called before the processor is used.
+func (p *Processor) HearAudio() error {
+	size := p.Tokenizer.Len()
+	err := p.Encoder.HearAudio()
+	p.AddedAudioToken = p.Tokenizer.Len() > size
+	return err
+}
+
+// AddedTokens returns the ids of the placeholders that were not in the tokenizer.
+func (p *Processor) AddedTokens() (ids []int32) {
+	if p.AddedImageToken {
+		ids = append(ids, p.ImageID())
+	}
+	if p.AddedAudioToken {
+		ids = append(ids, p.AudioID())
+	}
+	return ids
 }
 
 // Values of --bos: the tokens before a text without a chat template.
@@ -63,8 +85,9 @@ func (p *Processor) Around(bos string) (before, after []int32, err error) {
 func (p *Processor) SpecialTokens() map[string]string { return p.Template().SpecialTokens() }
 
 // Raw encodes a text without the chat template, control tokens included, after the tokens of
-// images. Special tokens that the tokenizer would append are omitted, since the text continues.
-func (p *Processor) Raw(text string, images int, bos string) (chat.Tokens, error) {
+// images with the given grids, and of clips of sound, which have the given numbers of tokens. Special tokens that the
+// tokenizer would append are omitted, since the text continues.
+func (p *Processor) Raw(text string, images []chat.Grid, clips []int, bos string) (chat.Tokens, error) {
 	before, _, err := p.Around(bos)
 	if err != nil {
 		return chat.Tokens{}, err
@@ -77,11 +100,12 @@ func (p *Processor) Raw(text string, images int, bos string) (chat.Tokens, error
 		before = nil // the text already starts with it
 	}
 	t := chat.Tokens{IDs: slices.Clone(before)}
-	for range images {
-		t.Images = append(t.Images, len(t.IDs))
-		for range p.patches {
-			t.IDs = append(t.IDs, p.ImageID())
-		}
+	for _, g := range images {
+		p.AppendImage(&t, g)
+	}
+	for _, n := range clips {
+		t.Clips = append(t.Clips, chat.Clip{Start: len(t.IDs), Tokens: n})
+		t.IDs = append(t.IDs, slices.Repeat([]int32{p.AudioID()}, n)...)
 	}
 	t.IDs = append(t.IDs, ids...)
 	t.LossMask = make([]bool, len(t.IDs))
@@ -134,7 +158,18 @@ func (p *Processor) GenerationConfig() map[string]any {
 	if len(p.EOS) > 0 {
 		out["eos_token_id"], out["pad_token_id"] = p.EOSTokenID(), p.EOS[0]
 	}
+	if len(p.Suppressed) > 0 {
+		out["suppress_tokens"] = p.Suppressed
+	}
 	return out
+}
+
+// NeverGenerated returns the tokens that are never generated; nil: none, or no processor.
+func (p *Processor) NeverGenerated() []int32 {
+	if p == nil {
+		return nil
+	}
+	return p.Suppressed
 }
 
 // Fingerprint returns the SHA-256, in hexadecimal, of all that the tokens of a conversation

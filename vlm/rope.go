@@ -24,13 +24,13 @@ type RoPEScaling struct {
 	NoTruncate         bool    // yarn: the bounds are not rounded to whole dimensions
 
 	Factors []float64 // frequency_factors: the divisor of each frequency
+	Partial float64   // proportional: the fraction of the pairs of dimensions that are rotated
 }
 
 // frequencies returns RoPE's angle per position for each pair of dimensions of a head, and the
 // factor of cosines and sines.
-func (c *TextConfig) frequencies() (angles []float64, scale float64) {
-	angles = nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
-	s := c.RopeScaling
+func frequencies(headDim int, theta float64, s *RoPEScaling) (angles []float64, scale float64) {
+	angles = nn.RoPEFrequencies(headDim, theta)
 	if s == nil {
 		return angles, 1
 	}
@@ -48,32 +48,35 @@ func (c *TextConfig) frequencies() (angles []float64, scale float64) {
 			angles[i] /= s.Factors[i]
 		}
 	case "yarn":
-		s.yarn(angles, c.RopeTheta)
+		s.yarn(angles, theta)
 		return angles, s.AttentionFactor
+	case "proportional":
+		clear(angles[int(s.Partial*float64(len(angles))):])
 	}
 	return angles, 1
 }
+
+// UnturnedFactor is the divisor of frequencies that proportional RoPE sets to 0, in GGUF files.
+const UnturnedFactor = 1e30
 
 // FrequencyFactors are the divisors of the frequencies [head size / 2], where they are all that
 // scaling does but for linear scaling; nil for others.
 func (c *TextConfig) FrequencyFactors() []float32 {
 	s := c.RopeScaling
-	if s == nil || s.Type != "llama3" && s.Type != "frequency_factors" {
+	if s == nil || s.Type != "llama3" && s.Type != "frequency_factors" && s.Type != "proportional" {
 		return nil
 	}
-	plain := nn.RoPEFrequencies(c.HeadDim, c.RopeTheta)
-	scaled, _ := c.frequencies()
+	headDim := c.globalHeadDim()
+	plain := nn.RoPEFrequencies(headDim, c.RopeTheta)
+	scaled, _ := frequencies(headDim, c.RopeTheta, s)
 	factors := make([]float32, len(plain))
 	for i := range factors {
-		factors[i] = float32(plain[i] / scaled[i])
+		factors[i] = UnturnedFactor
+		if scaled[i] != 0 {
+			factors[i] = float32(plain[i] / scaled[i])
+		}
 	}
 	return factors
-}
-
-// RoPETable returns the table of nn.RoPE: [positions, head size].
-func (c *TextConfig) RoPETable(positions int) []float32 {
-	angles, scale := c.frequencies()
-	return nn.RoPETable(positions, angles, scale)
 }
 
 // Llama3Factor returns the divisor of a frequency in Llama 3.1: 1 for frequencies with many
@@ -131,10 +134,11 @@ var ropeKeys = map[string][]string{
 	"yarn": {"factor", "original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
 		"truncate"},
 	"frequency_factors": {"factors"},
+	"proportional":      {"factor"},
 }
 
 // rope parses the settings; scaling is nil if they change nothing within the context.
-func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, err error) {
+func (f *ropeFields) rope(c *TextConfig, headDim int) (theta float64, scaling *RoPEScaling, err error) {
 	where, all := "rope_scaling", f.RopeScaling
 	if len(all) == 0 {
 		where, all = "rope_parameters", f.RopeParameters
@@ -155,7 +159,7 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 			"original_max_position_embeddings": &s.Original, "truncate": &s.Truncate, "factors": &s.Factors,
 		}[key]
 		if !known {
-			if isNeutral(key, all[key], c.HeadDim) {
+			if isNeutral(key, all[key], headDim) {
 				continue
 			}
 			return 0, nil, fmt.Errorf("text_config: %s: %.60q is not supported", where, key)
@@ -185,12 +189,13 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 		case "rope_type", "type", "rope_theta", "partial_rotary_factor":
 			continue
 		}
-		if !slices.Contains(keys, key) && !isNeutral(key, all[key], c.HeadDim) {
+		if !slices.Contains(keys, key) && !isNeutral(key, all[key], headDim) {
 			return 0, nil, fmt.Errorf("text_config: %s: %s has no meaning for rope_type %q", where, key, kind)
 		}
 	}
 	theta = number(s.Theta, number(f.RopeTheta, 1e4))
-	if partial := number(s.Partial, number(f.PartialRotaryFactor, 1)); partial != 1 {
+	partial := number(s.Partial, number(f.PartialRotaryFactor, 1))
+	if partial != 1 && kind != "proportional" {
 		return 0, nil, fmt.Errorf("text_config: partial_rotary_factor is %g; only 1 is supported", partial)
 	}
 	if !(theta > 0) || math.IsInf(theta, 0) {
@@ -206,12 +211,12 @@ func (f *ropeFields) rope(c *TextConfig) (theta float64, scaling *RoPEScaling, e
 	out := &RoPEScaling{
 		Type: kind, Factor: number(s.Factor, math.NaN()), OriginalContext: original,
 		LowFreqFactor: number(s.Low, math.NaN()), HighFreqFactor: number(s.High, math.NaN()),
-		BetaFast: number(s.Fast, 32), BetaSlow: number(s.Slow, 1), NoTruncate: s.Truncate != nil && !*s.Truncate, Factors: s.Factors,
+		BetaFast: number(s.Fast, 32), BetaSlow: number(s.Slow, 1), NoTruncate: s.Truncate != nil && !*s.Truncate, Factors: s.Factors, Partial: partial,
 	}
 	if kind == "yarn" {
 		out.completeYarn(c.MaxPositionEmbeddings, s.Attention, number(s.MScale, 0), number(s.MScaleAllDim, 0))
 	}
-	if err := out.check(c.HeadDim); err != nil {
+	if err := out.check(headDim); err != nil {
 		return 0, nil, fmt.Errorf("text_config: %s: %w", where, err)
 	}
 	if kind == "default" || kind == "dynamic" || (kind == "linear" || kind == "llama3") && out.Factor == 1 {
@@ -253,6 +258,11 @@ func (s *RoPEScaling) check(headDim int) error {
 	case s.Type == "default":
 		if !math.IsNaN(s.Factor) && s.Factor != 1 {
 			return fmt.Errorf("rope_type default has a factor of %g, want none", s.Factor)
+		}
+		return nil
+	case s.Type == "proportional":
+		if !(s.Partial > 0) || s.Partial > 1 || !math.IsNaN(s.Factor) && s.Factor != 1 {
+			return fmt.Errorf("rope_type proportional has partial_rotary_factor %g and factor %g; want one above 0 and up to 1, and a factor of 1", s.Partial, s.Factor)
 		}
 		return nil
 	case s.Type == "frequency_factors":

@@ -32,7 +32,7 @@ func TestRope(t *testing.T) {
 			t.Errorf("%s: %v", r.Config, err)
 			continue
 		}
-		got, scale := c.frequencies()
+		got, scale := frequencies(c.HeadDim, c.RopeTheta, c.RopeScaling)
 		if math.Abs(scale-r.Scale) > tolerance*r.Scale || len(got) != len(r.Frequencies) {
 			t.Errorf("%s: %d frequencies, scale %v, want %d, %v", r.Config, len(got), scale, len(r.Frequencies), r.Scale)
 			continue
@@ -47,7 +47,7 @@ func TestRope(t *testing.T) {
 		require.NoError(t, err)
 		var read TextConfig
 		require.NoError(t, json.Unmarshal(again, &read))
-		if f, s := read.frequencies(); s != scale || f[1] != got[1] || f[len(f)-1] != got[len(f)-1] {
+		if f, s := frequencies(read.HeadDim, read.RopeTheta, read.RopeScaling); s != scale || f[1] != got[1] || f[len(f)-1] != got[len(f)-1] {
 			t.Errorf("%s: written as %s, which gives other frequencies", r.Config, again)
 		}
 	}
@@ -96,12 +96,29 @@ func TestTextConfigKeys(t *testing.T) {
 		{"llama", `"mlp_bias": true`, "mlp_bias"},
 		{"llama", `"hidden_act": "swish"`, ""},
 		{"llama", `"hidden_act": "gelu"`, "hidden_act"},
-		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0`, "sliding_window"},
+		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0`, ""},
+		{"qwen3", `"use_sliding_window": true, "sliding_window": 0, "max_window_layers": 0`, "sliding_window is 0"},
+		{"qwen2", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0`, ""},
+		{"qwen2", `"attention_bias": true`, "attention_bias"},
+		{"gemma3_text", `"layer_types": ["full_attention"]`, ""},
+		{"gemma3_text", `"layer_types": ["linear_attention"]`, "linear_attention"},
+		{"gemma3_text", `"layer_types": ["full_attention", "full_attention"]`, "2 entries"},
+		{"gemma3_text", `"hidden_activation": "gelu"`, "hidden_activation"},
+		{"gemma3_text", `"attn_logit_softcapping": 50`, "attn_logit_softcapping"},
+		{"gemma3_text", `"query_pre_attn_scalar": 0`, "query_pre_attn_scalar"},
+		{"gemma3_text", `"use_bidirectional_attention": true`, "use_bidirectional_attention"},
+		{"gemma3_text", `"sliding_window": -1`, "sliding_window"},
+		{"gemma3_text", `"rope_parameters": {"full_attention": {"rope_type": "default"}}`, "sliding_attention"},
+		{"gemma4_unified_text", `"enable_moe_block": true`, "enable_moe_block"},
+		{"gemma4_unified_text", `"global_head_dim": 7`, "global_head_dim"},
+		{"gemma4_unified_text", `"num_global_key_value_heads": 2`, "num_global_key_value_heads"},
+		{"gemma4_unified_text", `"per_layer_config": {"0": {"head_dim": 64}}`, "per_layer_config"},
+		{"gemma4_unified_text", `"final_logit_softcapping": -1`, "final_logit_softcapping"},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 1`, ""},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 2048, "max_window_layers": 0`, ""},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64`, ""}, // only layers from 28 on have a window
 		{"qwen3", `"use_sliding_window": false, "sliding_window": 64, "max_window_layers": 0`, ""},
-		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "layer_types": ["sliding_attention"]`, "layer 0"},
+		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "layer_types": ["sliding_attention"]`, ""},
 		{"qwen3", `"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 0, "layer_types": ["full_attention"]`, ""},
 	} {
 		text := `{"model_type": "` + test.kind + `", "hidden_size": 96, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 3, "num_key_value_heads": 3,

@@ -2,6 +2,7 @@ package vlm
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -46,6 +47,14 @@ func (m *Model) Storage() shaders.Type {
 		return shaders.F32
 	}
 	return m.Params.Half.Type
+}
+
+// checkRange returns an error for activations in f16 that would leave its range.
+func (m *Model) checkRange() error {
+	if m.Storage() == shaders.F16 && m.Config.Text.NeedsRange() {
+		return fmt.Errorf("a %s decoder cannot run in f16: its hidden states reach 100,000, more than f16's largest number, 65,504; use --dtype bf16 or f32", m.Config.Text.ModelType)
+	}
+	return nil
 }
 
 // WeightsName is the name of the type that most values of the decoder's matrices are stored in:

@@ -23,6 +23,7 @@ func (e *Error) Error() string { return e.Name + ": " + e.Reason }
 const (
 	Config = 16 << 20  // hand-written files and lists of special tokens; the largest published ones have 2 MB
 	Image  = 512 << 20 // 64 million pixels, the limit of decoding, of 8 bytes
+	Sound  = 512 << 20 // ten minutes, the limit of decoding, at rates and channels of studios
 	Log    = 2 << 30   // metrics of a run
 )
 

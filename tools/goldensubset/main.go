@@ -4,7 +4,8 @@
 //	go run ./tools/goldensubset ../shared/golden testdata/golden
 //
 // It drops the largest cases of the operators, all but one attention mode of each tiny
-// model, and all but one prompt's logits of the real decoder.
+// model, some cases and gradients of the tiny Gemma models, and all but one prompt's logits of the
+// real decoder. Of Gemma's pictures it keeps the files, without their pixels.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -30,6 +32,15 @@ var modes = map[string]string{
 	"tiny_qwen3":        "document",
 	"tiny_qwen3_untied": "seed",
 }
+
+// whole are files that are kept as they are.
+var whole = []string{"gemma4_audio/*.json", "gemma4_audio/*.safetensors", "gemma4_chat/chat.jsonl", "gemma4_vision/index.json", "gemma4_vision/input/*.png"}
+
+// gemmaCases are the cases of Gemma's models that are kept.
+var gemmaCases = map[string][]string{"tiny_gemma3": {"long", "short"}, "tiny_gemma4": {"pictures", "audio", "text_short"}}
+
+// droppedLayers match the gradients of layers that are like others.
+var droppedLayers = regexp.MustCompile(`^grad\..*\.layers\.(1|3|4|5|6)\.`)
 
 func main() {
 	if len(os.Args) != 3 {
@@ -53,7 +64,48 @@ func run(from, to string) error {
 			}
 		}
 	}
+	for _, pattern := range whole {
+		files, err := filepath.Glob(filepath.Join(from, pattern))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("%s has no %s (%v)", from, pattern, err)
+		}
+		for _, file := range files {
+			if err := copyFile(file, filepath.Join(to, filepath.Dir(pattern), filepath.Base(file))); err != nil {
+				return err
+			}
+		}
+	}
+	for model, cases := range gemmaCases {
+		if err := subsetGemma(filepath.Join(from, model), filepath.Join(to, model), cases); err != nil {
+			return err
+		}
+	}
 	return subsetDecoder(filepath.Join(from, "smollm2_logits"), filepath.Join(to, "smollm2_logits"))
+}
+
+// subsetGemma keeps some cases, with the gradients of the first layer and of the first without a
+// window, and of the inputs what these cases need.
+func subsetGemma(from, to string, cases []string) error {
+	for _, name := range []string{"config.json", "config.transformers.json", "greedy.json", "model.safetensors"} {
+		if err := copyFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(cases, "inputs") {
+		file, err := safetensors.Open(filepath.Join(from, name+".safetensors"))
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		dropped := func(tensor string) bool {
+			of, _, _ := strings.Cut(tensor, ".")
+			return droppedLayers.MatchString(tensor) || name == "inputs" && !slices.Contains(cases, of)
+		}
+		if err := writeTensors(filepath.Join(to, name+".safetensors"), file, slices.DeleteFunc(file.Names(), dropped)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // subsetDecoder keeps the losses, and the first prompt's logits.

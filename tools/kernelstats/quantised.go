@@ -49,7 +49,7 @@ func quantised(d engine.Dispatch, f quant.Format) (engine.Dispatch, bool) {
 			return d, false
 		}
 		d.Kernel = shaders.EmbedQuant
-		d.Params = shaders.EmbedQuantParams{Tokens: p.Tokens, Cols: p.Cols, Rows: p.Rows, First: p.First, Format: uint32(f)}
+		d.Params = shaders.EmbedQuantParams{Tokens: p.Tokens, Cols: p.Cols, Rows: p.Rows, First: p.First, Format: uint32(f), Scale: p.Scale}
 		half(3, "features")
 	default:
 		return d, false

@@ -93,7 +93,7 @@ func (c *exportCheck) score(ctx context.Context, dev engine.Device, path string,
 		r, err := eval.RunText(ctx, model, c.text, vlm.BOSAuto)
 		return scores{NLLPerToken: float64(r.NLLPerToken)}, err
 	}
-	if model.Config.Vision.None() {
+	if model.Config.TextOnly() {
 		return scores{}, errors.New("--check: a decoder alone is scored on a text: name a .txt file")
 	}
 	r, err := eval.Run(ctx, model, eval.Options{Data: c.files, Limit: c.limit, Control: eval.ControlNone, MaxNewTokens: 1})

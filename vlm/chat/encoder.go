@@ -11,6 +11,9 @@ import (
 // ImageToken represents one patch of an image in the text.
 const ImageToken = "<|image|>"
 
+// AudioToken represents one frame of sound in the text, or in a question a whole clip.
+const AudioToken = "<|audio|>"
+
 // Turn is one question with its answer.
 type Turn struct{ User, Assistant string }
 
@@ -18,20 +21,35 @@ type Turn struct{ User, Assistant string }
 type Conversation struct {
 	System *string // system message; nil: the template's default, if any
 	Turns  []Turn
-	Images int // number of images, all at the start of the first user message
+	Images int    // number of images, all at the start of the first user message
+	Grids  []Grid // of the images; nil: each has the encoder's number of tokens
+	// Clips are the tokens of each clip of sound. They are where the questions have AudioToken, if
+	// these have as many, or else at the start of the first user message.
+	Clips []int
 }
+
+// Grid is the patches of an image, each of which is a token.
+type Grid struct{ Rows, Cols int }
+
+// Tokens returns the number of tokens.
+func (g Grid) Tokens() int { return g.Rows * g.Cols }
+
+// Clip is the tokens of a clip of sound in an encoded text.
+type Clip struct{ Start, Tokens int }
 
 // Tokens is an encoded text.
 type Tokens struct {
 	IDs      []int32
 	LossMask []bool // per token: part of an answer or of the end of its turn
 	Images   []int  // first image token of each image
+	Grids    []Grid // of each image
+	Clips    []Clip // of sound
 }
 
 // SharedPrefix is a conversation encoded as independent turns after a shared prefix: Prefix
 // followed by Turns[i] is the conversation that consists of turn i alone.
 type SharedPrefix struct {
-	// Prefix ends with the last image token; it is empty if there are no images.
+	// Prefix ends with the last token of an image or clip; it is empty if there are none.
 	Prefix Tokens
 	Turns  []Tokens
 }
@@ -42,10 +60,15 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // per image
 	imageID     int32
-	specials    []string
-	added       []string // added tokens, special or not
-	ends        []int32
-	longest     int // bytes of the longest token
+	// imageOpen and imageClose are the tokens around those of an image, as in Gemma 4; or noID. frameID
+	// is the token of a patch of a video's frame.
+	imageOpen, imageClose, frameID int32
+
+	audioID  int32 // noID: conversations are without sound
+	specials []string
+	added    []string // added tokens, special or not
+	ends     []int32
+	longest  int // bytes of the longest token
 }
 
 // NewEncoder returns an encoder with a tokenizer and a template. imageTokens is the number
@@ -55,20 +78,45 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	if imageTokens < 0 {
 		return nil, fmt.Errorf("chat: %d tokens per image, want at least 0", imageTokens)
 	}
-	image := int32(noImageID)
+	image := int32(noID)
 	if imageTokens > 0 {
 		var err error
 		if image, err = tok.AddSpecial(ImageToken); err != nil {
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, frameID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	open, okOpen := tok.ID(imageOpenToken)
+	end, okClose := tok.ID(imageCloseToken)
+	if imageTokens > 0 && okOpen && okClose && tok.IsSpecial(open) && tok.IsSpecial(end) {
+		e.imageOpen, e.imageClose = open, end
+	}
+	if id, ok := tok.ID(videoToken); ok && imageTokens > 0 && tok.IsSpecial(id) {
+		e.frameID = id
+	}
 	e.ends = e.findEnds()
 	return e, nil
 }
 
-// noImageID is the image token's id of a text-only encoder.
-const noImageID = -1
+// Gemma 4's tokens around those of an image, and for patches of a video's frames.
+const imageOpenToken, imageCloseToken, videoToken = "<|image>", "<image|>", "<|video|>"
+
+// noID is the id of a placeholder that an encoder does not have.
+const noID = -1
+
+// HearAudio adds AudioToken to the tokenizer, if it is missing, so that conversations may have
+// clips. It is called before the encoder is used.
+func (e *Encoder) HearAudio() error {
+	id, err := e.tokenizer.AddSpecial(AudioToken)
+	if err != nil {
+		return err
+	}
+	e.audioID, e.specials, e.added, e.longest = id, e.tokenizer.Specials(), e.tokenizer.Added(), e.tokenizer.LongestToken()
+	return nil
+}
+
+// AudioID returns the id of AudioToken, or -1 if conversations are without sound.
+func (e *Encoder) AudioID() int32 { return e.audioID }
 
 // ImageID returns the id of ImageToken, or -1 if conversations are text-only.
 func (e *Encoder) ImageID() int32 { return e.imageID }
@@ -78,11 +126,17 @@ func (e *Encoder) Template() *Template { return e.template }
 
 // Conversation encodes all turns as one conversation. The error is a *TemplateError.
 func (e *Encoder) Conversation(c Conversation) (Tokens, error) {
+	if err := c.checkClips(); err != nil {
+		return Tokens{}, err
+	}
 	return e.Messages(c.messages(), Options{})
 }
 
 // Prompt encodes the prompt for the answer of the last turn, whose Assistant is ignored.
 func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
+	if err := c.checkClips(); err != nil {
+		return Tokens{}, err
+	}
 	messages := c.messages()
 	if len(c.Turns) > 0 {
 		messages = messages[:len(messages)-1]
@@ -94,26 +148,29 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 	var out SharedPrefix
 	for i, turn := range c.Turns {
-		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images})
+		one, err := e.Conversation(Conversation{System: c.System, Turns: []Turn{turn}, Images: c.Images, Grids: c.Grids, Clips: c.Clips})
 		if err != nil {
 			return SharedPrefix{}, err
 		}
 		shared := 0
 		if n := len(one.Images); n > 0 {
-			shared = one.Images[n-1] + e.imageTokens
+			shared = one.Images[n-1] + one.Grids[n-1].Tokens()
+		}
+		if n := len(one.Clips); n > 0 {
+			shared = max(shared, one.Clips[n-1].Start+one.Clips[n-1].Tokens)
 		}
 		prefix, rest := one.splitAt(shared)
 		if i > 0 && !slices.Equal(prefix.IDs, out.Prefix.IDs) {
-			return SharedPrefix{}, &TemplateError{"the text before the images differs between turns"}
+			return SharedPrefix{}, &TemplateError{"the text before the images or the sound differs between turns"}
 		}
 		out.Prefix, out.Turns = prefix, append(out.Turns, rest)
 	}
 	return out, nil
 }
 
-// splitAt splits t before token at. All images are before at.
+// splitAt splits t before token at. All images and clips are before at.
 func (t Tokens) splitAt(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images, t.Grids, t.Clips}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -121,20 +178,57 @@ func (c Conversation) messages() []Message {
 	if c.System != nil {
 		out = append(out, Message{Role: "system", Content: *c.System})
 	}
+	placed := 0
 	for i, turn := range c.Turns {
 		user := Message{Role: "user", Content: turn.User}
 		if i == 0 {
-			user.Images = c.Images
+			user.Images, user.Grids = c.Images, c.Grids
+		}
+		if n := c.placed(i); n >= 0 {
+			user.Clips = c.Clips[placed : placed+n]
+			placed += n
 		}
 		out = append(out, user, Message{Role: "assistant", Content: turn.Assistant})
 	}
 	return out
 }
 
+// placed returns the number of clips of turn i: as many as it has AudioTokens, or if no turn has one,
+// all for the first.
+func (c Conversation) placed(i int) int {
+	if named := c.named(); len(c.Clips) > 0 && named > 0 {
+		return strings.Count(c.Turns[i].User, AudioToken)
+	}
+	if i == 0 {
+		return len(c.Clips)
+	}
+	return 0
+}
+
+// named counts the AudioTokens of the questions.
+func (c Conversation) named() int {
+	n := 0
+	for _, t := range c.Turns {
+		n += strings.Count(t.User, AudioToken)
+	}
+	return n
+}
+
+// checkClips returns a *TemplateError if the questions name some of the clips, but not all.
+func (c Conversation) checkClips() error {
+	if n := c.named(); len(c.Clips) > 0 && n > 0 && n != len(c.Clips) {
+		return &TemplateError{fmt.Sprintf("the questions have %s %d times, for %d clips of sound", AudioToken, n, len(c.Clips))}
+	}
+	return nil
+}
+
 // Messages encodes messages. Names of control tokens in contents remain text; roles are
 // trusted. The error is a *TemplateError, ErrNoTemplate, or the tokenizer's.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
-	pieces, answers, err := e.render(messages, o)
+	if err := checkImages(messages); err != nil {
+		return Tokens{}, err
+	}
+	pieces, answers, err := e.render(expandClips(messages), o)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -142,17 +236,12 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, LossMask: lossMask(starts, answers)}
-	for i := 0; i < len(ids); i++ {
-		if ids[i] == e.imageID {
-			t.Images = append(t.Images, i)
-			i += e.imageTokens - 1
-		}
+	t, err := e.expandImages(Tokens{IDs: ids, LossMask: lossMask(starts, answers)}, messages)
+	if err != nil {
+		return Tokens{}, err
 	}
-	if want := images(messages); len(t.Images) != want {
-		return Tokens{}, &TemplateError{fmt.Sprintf("the rendered text has %d of %d images", len(t.Images), want)}
-	}
-	return t, nil
+	t.Clips, err = e.clips(t.IDs, messages)
+	return t, err
 }
 
 // render renders messages. It returns the text as trusted and untrusted pieces, and the
@@ -163,12 +252,13 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 // for in the text rendered without markers.
 func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
 	messages = validUTF8(messages)
-	plain, err := e.template.render(e.placeImages(messages), o)
+	o.imageParts = e.imageID != noID && images(messages) > 0 && e.template.writesImages()
+	plain, err := e.template.render(placeImages(messages), o)
 	if err != nil {
 		return nil, nil, err
 	}
 	markers := newSpanMarkers(e.template.source, messages)
-	marked, err := e.template.render(e.placeImages(e.addMarkers(markers, messages)), o)
+	marked, err := e.template.render(placeImages(e.addMarkers(markers, messages)), o)
 	same := false
 	var contents contentSpans
 	if err == nil {
@@ -202,22 +292,18 @@ func validUTF8(messages []Message) []Message {
 	return out
 }
 
-// placeImages prepends the image tokens to the messages' contents.
-func (e *Encoder) placeImages(messages []Message) []Message {
-	out := slices.Clone(messages)
-	for i := range out {
-		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].Content
-	}
-	return out
-}
-
 // addMarkers returns the messages with markers around their contents and around names of
 // special tokens in them.
 func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
-	protect := m.protector(e.specials)
+	protector := m.protector(e.specials)
 	out := slices.Clone(messages)
 	for i := range out {
-		one := &out[i]
+		one, protect := &out[i], protector
+		if one.ImagesInText || one.clipsWithin {
+			protect = m.protector(slices.DeleteFunc(slices.Clone(e.specials), func(name string) bool {
+				return name == ImageToken && one.ImagesInText || name == AudioToken && one.clipsWithin
+			}))
+		}
 		one.Content, one.Reasoning = m.around(i, one.Role, protect.Replace(one.Content)), protect.Replace(one.Reasoning)
 	}
 	return out
@@ -243,13 +329,4 @@ func join(pieces []tokenizer.Piece) string {
 		b.WriteString(p.Text)
 	}
 	return b.String()
-}
-
-// images returns the number of images in the messages.
-func images(messages []Message) int {
-	n := 0
-	for _, m := range messages {
-		n += m.Images
-	}
-	return n
 }

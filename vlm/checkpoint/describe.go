@@ -10,7 +10,7 @@ import (
 // Describe is pretrained.Describe; it also returns the step of a checkpoint.
 func Describe(dir string) (pretrained.Description, error) {
 	d, err := pretrained.Describe(dir)
-	if err != nil || d.Config.Vision.None() { // a decoder without an embedder
+	if err != nil || d.Config.TextOnly() { // a decoder without an embedder
 		return d, err
 	}
 	var h Header

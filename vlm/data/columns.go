@@ -12,8 +12,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// columns are the leaf columns to read; image and source may be nil.
-type columns struct{ image, user, assistant, source *column }
+// columns are the leaf columns to read; image, sound and source may be nil.
+type columns struct{ image, sound, user, assistant, source *column }
 
 // A column is a leaf of the schema with the definition levels that tell null lists, null
 // entries and values apart.
@@ -35,6 +35,9 @@ func findColumns(root *parquet.Column) (columns, error) {
 	}
 	c := columns{user: turn[0], assistant: turn[1]}
 	if c.image, err = imageColumn(root); err != nil {
+		return columns{}, err
+	}
+	if c.sound, err = soundColumn(root); err != nil {
 		return columns{}, err
 	}
 	if source := root.Column("source"); source != nil && isText(source) && source.MaxRepetitionLevel() == 0 {
@@ -95,7 +98,7 @@ func describe(c *parquet.Column) string {
 	return "made of {" + strings.Join(columnNames(inner), ", ") + "}"
 }
 
-func (c columns) all() []*column { return []*column{c.image, c.user, c.assistant, c.source} }
+func (c columns) all() []*column { return []*column{c.image, c.sound, c.user, c.assistant, c.source} }
 
 // read returns a column's lists, [row][entry]bytes, with nil bytes for a null. Copied
 // values are charged to the budget.

@@ -2,12 +2,13 @@
 // parquet files with the columns
 //
 //	images: list<struct<bytes: binary, path: string>>
+//	audios: list<struct<bytes: binary, path: string>>
 //	texts:  list<struct<user: string, assistant: string>>
 //	source: string
 //
-// Columns are found by name. Only texts is required; a row without images is text-only.
+// Columns are found by name. Only texts is required; a row without images and sound is text-only.
 // A column with a single image struct or with binary values is read too. Other columns,
-// such as ratings, are ignored, except that a column that appears to hold or name images
+// such as ratings, are ignored, except that a column that appears to hold or name images or sound
 // and cannot be read is an error.
 package data
 
@@ -35,6 +36,7 @@ type Dataset struct {
 	groups         []group
 	rows           int
 	hasImageColumn bool // in at least one file
+	hasSoundColumn bool // in at least one file
 	cache          *cache
 	shards         shardCache
 }
@@ -84,6 +86,7 @@ type footer struct {
 	rows        []int   // of each row group
 	bytes       []int64 // of each row group
 	images      bool    // has a column of images
+	sound       bool    // has a column of sound
 	fingerprint string
 	version     string
 	err         error
@@ -99,7 +102,7 @@ func readFooter(ctx context.Context, file File) (f footer) {
 		_, unpacked := s.groupBytes(i)
 		f.rows, f.bytes = append(f.rows, int(g.NumRows())), append(f.bytes, unpacked)
 	}
-	f.images, f.fingerprint = s.columns.image != nil, s.fingerprint
+	f.images, f.sound, f.fingerprint = s.columns.image != nil, s.columns.sound != nil, s.fingerprint
 	if v, ok := s.file.Reader.(Versioned); ok {
 		f.version = v.Version()
 	}
@@ -108,7 +111,7 @@ func readFooter(ctx context.Context, file File) (f footer) {
 
 func (d *Dataset) add(number int, f footer) {
 	d.fingerprints, d.versions = append(d.fingerprints, f.fingerprint), append(d.versions, f.version)
-	d.hasImageColumn = d.hasImageColumn || f.images
+	d.hasImageColumn, d.hasSoundColumn = d.hasImageColumn || f.images, d.hasSoundColumn || f.sound
 	inFile := 0
 	for i, n := range f.rows {
 		d.groups = append(d.groups, group{d.files[number], number, i, d.rows, inFile, n, f.bytes[i]})
@@ -145,7 +148,16 @@ const ImageSearchRows = 10_000
 // HasImages reports whether one of the first maxRows rows has an image. It assumes so
 // if there are more rows than that.
 func (d *Dataset) HasImages(maxRows int) (bool, error) {
-	if !d.hasImageColumn {
+	return d.any(maxRows, d.hasImageColumn, func(r Row) bool { return len(r.Images) > 0 })
+}
+
+// HasSound is HasImages for clips of sound.
+func (d *Dataset) HasSound(maxRows int) (bool, error) {
+	return d.any(maxRows, d.hasSoundColumn, func(r Row) bool { return len(r.Clips) > 0 })
+}
+
+func (d *Dataset) any(maxRows int, column bool, has func(Row) bool) (bool, error) {
+	if !column {
 		return false, nil
 	}
 	for i := range min(maxRows, d.rows) {
@@ -153,7 +165,7 @@ func (d *Dataset) HasImages(maxRows int) (bool, error) {
 		if _, damaged := Damaged(err); damaged {
 			continue
 		}
-		if err != nil || len(row.Images) > 0 {
+		if err != nil || has(row) {
 			return true, err
 		}
 	}

@@ -20,13 +20,14 @@ func imageColumn(root *parquet.Column) (*column, error) {
 		switch {
 		case c.Name() == "texts" || c.Name() == "source":
 		case isImageName(c.Name()) && !isNull(c):
-			leaf := imageBytes(c)
+			leaf := fileBytes(c)
 			if leaf == nil {
 				return nil, fmt.Errorf("column %s is %s, not a list of structs with bytes, a struct with bytes, or a binary value", c.Name(), describe(c))
 			}
 			found = append(found, leaf)
+		case isSoundName(c.Name()):
 		case isFile(c):
-			return nil, fmt.Errorf("column %s holds files, which are not read: rename it to images if they are images, or drop it", c.Name())
+			return nil, fmt.Errorf("column %s holds files, which are not read: rename it to images or audios if it holds these, or drop it", c.Name())
 		case imagePathNames.MatchString(NormalizeName(c.Name())) && c.Leaf() && isText(c):
 			paths = append(paths, c.Name())
 		}
@@ -56,9 +57,34 @@ func NormalizeName(name string) string {
 	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(name))
 }
 
-// imageBytes returns the leaf of an image column that holds the bytes, or nil if the
+// soundColumn returns the column of the bytes of sound files, or nil. It has one of the types of
+// an image column. A column that by its name holds sound but cannot be read is an error.
+func soundColumn(root *parquet.Column) (*column, error) {
+	var found *column
+	for _, c := range root.Columns() {
+		if !isSoundName(c.Name()) || isNull(c) {
+			continue
+		}
+		leaf := fileBytes(c)
+		switch {
+		case leaf == nil:
+			return nil, fmt.Errorf("column %s is %s, not a list of structs with bytes, a struct with bytes, or a binary value", c.Name(), describe(c))
+		case found != nil:
+			return nil, fmt.Errorf("columns %s and %s both hold sound: put all clips of a row into one list column, audios", found.name, leaf.name)
+		}
+		found = leaf
+	}
+	return found, nil
+}
+
+// soundNames are normalized names of columns of sound.
+var soundNames = regexp.MustCompile(`^(audio|sound|speech|recording|wav|flac|mp3|ogg)s?[0-9]*$`)
+
+func isSoundName(name string) bool { return soundNames.MatchString(NormalizeName(name)) }
+
+// fileBytes returns the leaf of a column of files that holds the bytes, or nil if the
 // column has another type.
-func imageBytes(c *parquet.Column) *column {
+func fileBytes(c *parquet.Column) *column {
 	at, entry := c, c.MaxDefinitionLevel()
 	for at.Column("bytes") == nil && len(at.Columns()) == 1 {
 		at = at.Columns()[0]

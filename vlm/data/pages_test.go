@@ -48,7 +48,7 @@ func TestDamagedLZ4(t *testing.T) {
 }
 
 func TestLZ4Versions(t *testing.T) {
-	rows := []record{recordOf(Row{Images: [][]byte{make([]byte, 1000)}, Turns: []Turn{{"q", "a"}}}), recordOf(Row{})}
+	rows := []record{{Images: files([][]byte{make([]byte, 1000)}), Texts: turns([]Turn{{"q", "a"}})}, {}}
 	for version := 1; version <= 2; version++ {
 		path := filepath.Join(t.TempDir(), "a.parquet")
 		if err := parquet.WriteFile(path, rows, parquet.Compression(&parquet.Lz4Raw), parquet.DataPageVersion(version)); err != nil {

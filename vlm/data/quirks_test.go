@@ -59,8 +59,8 @@ func TestQuirkRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := Check(row)
-			if pixels, prepared := Prepare(row, 8); !reflect.DeepEqual(prepared, v) || v.Status == Use && len(pixels) != len(v.Images) {
-				t.Errorf("Prepare returned %d images and %+v, Check %+v", len(pixels), prepared, v)
+			if files, prepared := Prepare(row, Media{Images: image.Fit{Size: 8, Patch: 8}}); !reflect.DeepEqual(prepared, v) || v.Status == Use && len(files.Images) != len(v.Images) {
+				t.Errorf("Prepare returned %d images and %+v, Check %+v", len(files.Images), prepared, v)
 			}
 			if v.Row != want.Row || (v.Status == Skip) != (v.Reason != "") || strings.Contains(v.Reason, "\n") {
 				t.Errorf("verdict %+v", v)

@@ -167,7 +167,7 @@ func (s *shard) read(g *group, sources bool) ([]Row, error) {
 		defer frequentGC.end()
 	}
 	chunks := groups[g.index].ColumnChunks()
-	var lists [4][][][]byte // images, users, assistants, sources: [row][entry]bytes
+	var lists [5][][][]byte // images, clips, users, assistants, sources: [row][entry]bytes
 	for i, c := range s.columns.all() {
 		if c == s.columns.source && !sources {
 			continue
@@ -177,7 +177,7 @@ func (s *shard) read(g *group, sources bool) ([]Row, error) {
 			return nil, fmt.Errorf("row group %d, column %s: %w", g.index, c.name, err)
 		}
 	}
-	return assemble(g, lists[0], lists[1], lists[2], lists[3])
+	return assemble(g, lists[0], lists[1], lists[2], lists[3], lists[4])
 }
 
 // A gcSetting lowers the garbage collector's percentage while at least one reader needs
@@ -220,8 +220,8 @@ func (s *shard) readColumn(c *column, chunks []parquet.ColumnChunk, g *group, pa
 	return c.read(chunks[c.index], g.rows, values)
 }
 
-// assemble makes rows from columns; images and sources may be nil.
-func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, error) {
+// assemble makes rows from columns; images, clips and sources may be nil.
+func assemble(g *group, images, clips, users, assistants, sources [][][]byte) ([]Row, error) {
 	rows := make([]Row, g.rows)
 	for i := range rows {
 		turns, err := zip(users[i], assistants[i])
@@ -231,6 +231,9 @@ func assemble(g *group, images, users, assistants, sources [][][]byte) ([]Row, e
 		rows[i] = Row{File: g.file.Name(), Index: g.firstInFile + i, Turns: turns, textError: textError(users[i], assistants[i])}
 		if images != nil {
 			rows[i].Images = images[i]
+		}
+		if clips != nil {
+			rows[i].Clips = clips[i]
 		}
 		if sources != nil && len(sources[i]) > 0 {
 			rows[i].Source = text(sources[i][0])

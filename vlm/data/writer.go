@@ -2,6 +2,7 @@ package data
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -20,14 +21,25 @@ const features = `{"info": {"features": {` +
 	`"texts": {"feature": {"user": {"dtype": "string", "_type": "Value"}, "assistant": {"dtype": "string", "_type": "Value"}}, "_type": "List"}, ` +
 	`"source": {"dtype": "string", "_type": "Value"}}}}`
 
+// soundFeature is the part of features that sound adds.
+const soundFeature = `"audios": {"feature": {"_type": "Audio"}, "_type": "List"}, `
+
 // A record is a Row in the FineVision schema, without its ratings columns.
 type record struct {
-	Images []*imageRecord `parquet:"images,list,optional" parquet-element:",optional"`
-	Texts  []*turnRecord  `parquet:"texts,list,optional" parquet-element:",optional"`
-	Source *string        `parquet:"source,optional"`
+	Images []*fileRecord `parquet:"images,list,optional" parquet-element:",optional"`
+	Texts  []*turnRecord `parquet:"texts,list,optional" parquet-element:",optional"`
+	Source *string       `parquet:"source,optional"`
 }
 
-type imageRecord struct {
+// A soundRecord is a record with sound.
+type soundRecord struct {
+	Images []*fileRecord `parquet:"images,list,optional" parquet-element:",optional"`
+	Audios []*fileRecord `parquet:"audios,list,optional" parquet-element:",optional"`
+	Texts  []*turnRecord `parquet:"texts,list,optional" parquet-element:",optional"`
+	Source *string       `parquet:"source,optional"`
+}
+
+type fileRecord struct {
 	Bytes []byte  `parquet:"bytes,optional"`
 	Path  *string `parquet:"path,optional"`
 }
@@ -43,26 +55,74 @@ type Writer struct {
 	GroupRows int // rows of a row group; 0 = 256, and at most 64 MB
 
 	file    *durable.File
-	parquet *parquet.GenericWriter[record]
+	parquet recordWriter
 	rows    int // in the open row group
 	bytes   int
 	err     error
 }
 
-// Create creates a Writer for the file at path. Close or Abort must be called.
-func Create(path string) (*Writer, error) {
+// recordWriter writes rows as records.
+type recordWriter interface {
+	writeRow(Row) error
+	Flush() error
+	Close() error
+}
+
+type imageWriter struct{ *parquet.GenericWriter[record] }
+
+func (w imageWriter) writeRow(r Row) error {
+	_, err := w.Write([]record{{files(r.Images), turns(r.Turns), &r.Source}})
+	return err
+}
+
+type soundWriter struct {
+	*parquet.GenericWriter[soundRecord]
+}
+
+func (w soundWriter) writeRow(r Row) error {
+	_, err := w.Write([]soundRecord{{files(r.Images), files(r.Clips), turns(r.Turns), &r.Source}})
+	return err
+}
+
+func files(all [][]byte) (out []*fileRecord) {
+	for _, bytes := range all {
+		out = append(out, &fileRecord{Bytes: bytes})
+	}
+	return out
+}
+
+func turns(all []Turn) (out []*turnRecord) {
+	for i := range all {
+		out = append(out, &turnRecord{&all[i].User, &all[i].Assistant})
+	}
+	return out
+}
+
+// Create creates a Writer for the file at path, which has no sound. Close or Abort must be called.
+func Create(path string) (*Writer, error) { return create(path, false) }
+
+// CreateWithSound is Create with a column of sound.
+func CreateWithSound(path string) (*Writer, error) { return create(path, true) }
+
+func create(path string, sound bool) (*Writer, error) {
 	file, err := durable.Create(path)
 	if err != nil {
 		return nil, err
 	}
+	features := features
+	if sound {
+		features = strings.Replace(features, `"texts"`, soundFeature+`"texts"`, 1)
+	}
 	options := []parquet.WriterOption{parquet.Compression(&parquet.Snappy), parquet.KeyValueMetadata("huggingface", features)}
-	for _, path := range [][]string{{"images", "list", "element", "bytes"}, {"texts", "list", "element", "user"}, {"texts", "list", "element", "assistant"}} {
+	for _, path := range [][]string{{"images", "list", "element", "bytes"}, {"audios", "list", "element", "bytes"}, {"texts", "list", "element", "user"}, {"texts", "list", "element", "assistant"}} {
 		// Otherwise every page header and the footer would contain the column's smallest
-		// and largest values, which are whole images.
+		// and largest values, which are whole files.
 		options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
 	}
-	w := parquet.NewGenericWriter[record](file, options...)
-	return &Writer{file: file, parquet: w}, nil
+	if sound {
+		return &Writer{file: file, parquet: soundWriter{parquet.NewGenericWriter[soundRecord](file, options...)}}, nil
+	}
+	return &Writer{file: file, parquet: imageWriter{parquet.NewGenericWriter[record](file, options...)}}, nil
 }
 
 // Write appends a row; File and Index are not written. After an error, every call returns
@@ -71,7 +131,7 @@ func (w *Writer) Write(r Row) error {
 	if w.err != nil {
 		return w.err
 	}
-	if _, w.err = w.parquet.Write([]record{recordOf(r)}); w.err != nil {
+	if w.err = w.parquet.writeRow(r); w.err != nil {
 		return w.err
 	}
 	w.rows++
@@ -85,17 +145,6 @@ func (w *Writer) Write(r Row) error {
 		w.err = w.parquet.Flush()
 	}
 	return w.err
-}
-
-func recordOf(r Row) record {
-	rec := record{Source: &r.Source}
-	for _, image := range r.Images {
-		rec.Images = append(rec.Images, &imageRecord{Bytes: image})
-	}
-	for i := range r.Turns {
-		rec.Texts = append(rec.Texts, &turnRecord{&r.Turns[i].User, &r.Turns[i].Assistant})
-	}
-	return rec
 }
 
 // Close writes the footer, syncs the file and renames it to its path. After an error, it

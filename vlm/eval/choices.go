@@ -86,7 +86,7 @@ func (e *evaluator) choose(ctx context.Context, s *sample, turns []chat.Turn) ([
 	if len(asked) == 0 {
 		return chosen, nil
 	}
-	all, err := e.score(ctx, s.images, asked)
+	all, err := e.score(ctx, s.files, asked)
 	if err != nil {
 		return nil, err
 	}

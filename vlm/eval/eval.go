@@ -1,5 +1,5 @@
 // Package eval evaluates models: exact match, likelihood, choices and captions on questions about
-// images, and perplexity on text.
+// images and sound, and perplexity on text.
 package eval
 
 import (
@@ -14,11 +14,11 @@ import (
 	"patchwork/vlm/generate"
 )
 
-// Controls replace the images of an evaluation, to show whether the answers depend on them.
+// Controls replace the images and the sound of an evaluation, to show whether the answers depend on them.
 const (
 	ControlNone     = "none"
-	ControlShuffled = "shuffled" // each sample gets the next one's images
-	ControlBlank    = "blank"    // all white
+	ControlShuffled = "shuffled" // each sample gets the next one's images and sound
+	ControlBlank    = "blank"    // all white, and silence
 )
 
 // Options are the inputs of Run.
@@ -83,10 +83,10 @@ type evaluator struct {
 	captions  captionCount
 }
 
-// Run asks every turn of the data, each on its own, about its images.
+// Run asks every turn of the data, each on its own, about its images and sound.
 func Run(ctx context.Context, runner *vlm.Runner, o Options) (Result, error) {
-	if runner.Config.Vision.None() {
-		return Result{}, errors.New("the model is a text-only decoder: it can be scored on a text, but not on images")
+	if runner.Config.TextOnly() {
+		return Result{}, errors.New("the model is a text-only decoder: it can be scored on a text, but not on images or sound")
 	}
 	if o.Control == "" {
 		o.Control = ControlNone
@@ -115,10 +115,10 @@ func Run(ctx context.Context, runner *vlm.Runner, o Options) (Result, error) {
 	return *r, nil
 }
 
-// sample is a row with its preprocessed images.
+// sample is a row with its prepared images and sound.
 type sample struct {
 	data.Row
-	images [][]byte
+	files data.Prepared
 }
 
 func (e *evaluator) evaluateSamples(ctx context.Context, set *data.Dataset) error {
@@ -146,11 +146,11 @@ func (e *evaluator) evaluateSamples(ctx context.Context, set *data.Dataset) erro
 			}
 			continue
 		}
-		// Every sample gets the next one's images, the last those of the first. Turns are
+		// Every sample gets the next one's files, the last those of the first. Turns are
 		// scored one sample later.
 		if first == nil {
 			first = s
-		} else if err := e.evaluateTurns(ctx, &sample{previous.Row, repeatImages(s.images, len(previous.images))}); err != nil {
+		} else if err := e.evaluateTurns(ctx, &sample{previous.Row, exchanged(s.files, previous.files)}); err != nil {
 			return err
 		}
 		previous = s
@@ -159,21 +159,26 @@ func (e *evaluator) evaluateSamples(ctx context.Context, set *data.Dataset) erro
 		return ErrNotShuffled
 	}
 	if previous != nil {
-		if err := e.evaluateTurns(ctx, &sample{previous.Row, repeatImages(first.images, len(previous.images))}); err != nil {
+		if err := e.evaluateTurns(ctx, &sample{previous.Row, exchanged(first.files, previous.files)}); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-// repeatImages repeats or truncates images to n.
-func repeatImages(images [][]byte, n int) [][]byte {
-	var out [][]byte
+// exchanged returns another sample's files, as many as there are in place of which they are.
+func exchanged(files, inPlaceOf data.Prepared) data.Prepared {
+	n := len(inPlaceOf.Images)
+	return data.Prepared{Images: repeated(files.Images, n), Sizes: repeated(files.Sizes, n), Clips: repeated(files.Clips, len(inPlaceOf.Clips))}
+}
+
+// repeated repeats or truncates files to n.
+func repeated[T any](files []T, n int) (out []T) {
 	for i := range n {
-		if len(images) == 0 {
+		if len(files) == 0 {
 			break
 		}
-		out = append(out, images[i%len(images)])
+		out = append(out, files[i%len(files)])
 	}
 	return out
 }
@@ -182,8 +187,11 @@ func (e *evaluator) blank(s *sample) {
 	if e.Control != ControlBlank {
 		return
 	}
-	for i := range s.images {
-		s.images[i] = slices.Repeat([]byte{255}, len(s.images[i]))
+	for i := range s.files.Images {
+		s.files.Images[i] = slices.Repeat([]byte{255}, len(s.files.Images[i]))
+	}
+	for _, samples := range s.files.Clips {
+		clear(samples)
 	}
 }
 
@@ -197,10 +205,13 @@ func (e *evaluator) prepare(set *data.Dataset, i int) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, verdict := data.Prepare(row, e.Config.Vision.ImageSize)
+	files, verdict := data.Prepare(row, data.Media{Images: e.Config.Vision.Fit(), SampleRate: e.Config.Audio.SampleRate})
+	if verdict.Status == data.Use && len(row.Clips) > 1 && len(row.Answered()) > 1 && row.NamesSound() {
+		verdict = row.Skip("its questions have places for their own sound, and cannot be asked one by one")
+	}
 	e.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return nil, nil
 	}
-	return &sample{row, images}, nil
+	return &sample{row, files}, nil
 }

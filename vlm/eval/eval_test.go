@@ -49,7 +49,7 @@ func TestChoices(t *testing.T) {
 	choices := []string{"red", "green", "blue", "yes", "no"}
 	e := &evaluator{Runner: l, generator: generate.New(l), scorers: map[int]*scorer{}}
 	defer e.close()
-	img := [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}
+	img := data.Prepared{Images: [][]byte{slices.Repeat([]byte{200, 10, 30}, 64*64)}}
 	all, err := e.score(t.Context(), img, turnsFor("what color is the shape?", choices))
 	require.NoError(t, err)
 	best, lowest := "", math.Inf(1)

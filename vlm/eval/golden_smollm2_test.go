@@ -48,8 +48,11 @@ type smolLM2Prompt struct {
 	Greedy  []int32 `json:"greedy_ids"`
 }
 
-func readSmolLM2(t *testing.T) smolLM2Golden {
-	dir := golden.Dir(t, "smollm2_logits")
+func readSmolLM2(t *testing.T) smolLM2Golden { return readDecoderGolden(t, "smollm2_logits") }
+
+// readDecoderGolden reads the golden values of a real decoder.
+func readDecoderGolden(t *testing.T, family string) smolLM2Golden {
+	dir := golden.Dir(t, family)
 	var g smolLM2Golden
 	var file struct{ Prompts []smolLM2Prompt }
 	golden.JSON(t, filepath.Join(dir, "prompts.json"), &file)

@@ -18,7 +18,7 @@ func (e *evaluator) evaluateTurns(ctx context.Context, s *sample) error {
 	for _, t := range s.Answered() {
 		turns = append(turns, chat.Turn{User: t.User, Assistant: t.Assistant})
 	}
-	all, err := e.score(ctx, s.images, turns)
+	all, err := e.score(ctx, s.files, turns)
 	if err != nil {
 		return err
 	}
@@ -104,11 +104,11 @@ func (e *evaluator) isDecided(turn chat.Turn, ids []int32) (answer string, decid
 
 // generateAnswer generates the answer of a turn.
 func (e *evaluator) generateAnswer(ctx context.Context, s *sample, turn chat.Turn, maxTokens int) (string, error) {
-	prompt, err := e.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{turn}, Images: len(s.images)}, new(bool))
+	prompt, err := e.Processor.Prompt(e.conversation(s.files, []chat.Turn{turn}), new(bool))
 	if err != nil {
 		return "", err
 	}
-	got, err := e.generator.Generate(ctx, prompt, s.images, generate.Options{MaxNewTokens: maxTokens})
+	got, err := e.generator.Generate(ctx, prompt, s.files.Images, generate.Options{MaxNewTokens: maxTokens, Clips: s.files.Clips})
 	text := strings.TrimSpace(e.Processor.Tokenizer.Decode(got.IDs, true))
 	if got.Finish != "stop" { // an incomplete answer never matches
 		text += "…"

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"patchwork/vlm/chat"
+	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/packing"
 )
@@ -25,16 +26,16 @@ func (s turnScore) sum() float64 {
 	return sum
 }
 
-// score scores turns, each on its own after the images.
-func (e *evaluator) score(ctx context.Context, images [][]byte, turns []chat.Turn) ([]turnScore, error) {
+// score scores turns, each on its own after the images and the sound.
+func (e *evaluator) score(ctx context.Context, files data.Prepared, turns []chat.Turn) ([]turnScore, error) {
 	modes := packing.Modes{Attention: e.Config.Attention, Turns: packing.SharedPrefix, Loss: packing.OnAnswers}
 	if e.Config.Attention != packing.Causal {
-		return e.scoreTurns(ctx, images, turns, modes)
+		return e.scoreTurns(ctx, files, turns, modes)
 	}
 	modes.Turns = packing.InConversation // causal attention has no shared-prefix turns
 	var out []turnScore
 	for _, t := range turns {
-		one, err := e.scoreTurns(ctx, images, []chat.Turn{t}, modes)
+		one, err := e.scoreTurns(ctx, files, []chat.Turn{t}, modes)
 		if err != nil {
 			return nil, err
 		}
@@ -46,8 +47,8 @@ func (e *evaluator) score(ctx context.Context, images [][]byte, turns []chat.Tur
 // maxRowTokens limits the length of a row of shared-prefix turns.
 const maxRowTokens = 1 << 14
 
-func (e *evaluator) scoreTurns(ctx context.Context, images [][]byte, turns []chat.Turn, modes packing.Modes) ([]turnScore, error) {
-	c := chat.Conversation{Turns: turns, Images: len(images)}
+func (e *evaluator) scoreTurns(ctx context.Context, files data.Prepared, turns []chat.Turn, modes packing.Modes) ([]turnScore, error) {
+	c := e.conversation(files, turns)
 	length, err := e.rowLength(c, modes.Turns)
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (e *evaluator) scoreTurns(ctx context.Context, images [][]byte, turns []cha
 	}
 	var out []turnScore
 	for _, sample := range samples {
-		some, err := e.scoreSample(ctx, images, sample, modes, length)
+		some, err := e.scoreSample(ctx, files, sample, modes, length)
 		if err != nil {
 			return nil, err
 		}
@@ -69,6 +70,21 @@ func (e *evaluator) scoreTurns(ctx context.Context, images [][]byte, turns []cha
 		return nil, fmt.Errorf("%d of %d questions were scored", len(out), len(turns))
 	}
 	return out, nil
+}
+
+// conversation is turns about images and sound.
+func (e *evaluator) conversation(files data.Prepared, turns []chat.Turn) chat.Conversation {
+	c := chat.Conversation{Turns: turns, Images: len(files.Images)}
+	if e.Config.Vision.KeepsAspect() {
+		for _, s := range files.Sizes {
+			grid, _ := e.Config.Vision.ImageGrid(s.Width, s.Height) // without an error, since the image is prepared
+			c.Grids = append(c.Grids, grid)
+		}
+	}
+	for _, samples := range files.Clips {
+		c.Clips = append(c.Clips, e.Config.Audio.Tokens(len(samples)))
+	}
+	return c
 }
 
 // rowLength returns the row length for a conversation: that of all turns, up to maxRowTokens, or
@@ -100,16 +116,19 @@ func (e *evaluator) rowLength(c chat.Conversation, turns packing.Turns) (int, er
 }
 
 // scoreSample scores the turns of one packed sample.
-func (e *evaluator) scoreSample(ctx context.Context, images [][]byte, sample *packing.Sample, modes packing.Modes, length int) ([]turnScore, error) {
+func (e *evaluator) scoreSample(ctx context.Context, files data.Prepared, sample *packing.Sample, modes packing.Modes, length int) ([]turnScore, error) {
 	b, err := packing.Build(packing.Shape{Rows: 1, T: length, Patches: e.Config.Vision.Patches()}, modes, [][]*packing.Sample{{sample}})
 	if err != nil {
 		return nil, err
 	}
-	scorer, err := e.scorer(length, len(images))
+	for _, samples := range files.Clips {
+		b.Frames = append(b.Frames, e.Config.Audio.Frames(samples)...)
+	}
+	scorer, err := e.scorer(length, len(files.Images))
 	if err != nil {
 		return nil, err
 	}
-	nll, argmax, err := scorer.run(ctx, b, slices.Concat(images...))
+	nll, argmax, err := scorer.run(ctx, b, slices.Concat(files.Images...))
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotShuffled reports that the shuffled control cannot be applied.
-var ErrNotShuffled = errors.New("--control shuffled needs samples with different images, but all images are the same; use more rows, or --control blank")
+var ErrNotShuffled = errors.New("--control shuffled needs samples with different images or sound, but all are the same; use more rows, or --control blank")
 
 // CheckControls returns an error if a control would have no effect, before anything is scored.
 func CheckControls(ctx context.Context, o Options, controls []string) error {
@@ -26,7 +26,7 @@ func CheckControls(ctx context.Context, o Options, controls []string) error {
 	return checkShuffled(set, o)
 }
 
-// checkShuffled searches the evaluated rows for two with different images, usually the first two.
+// checkShuffled searches the evaluated rows for two with different images or sound, usually the first two.
 func checkShuffled(set *data.Dataset, o Options) error {
 	if o.Control != ControlShuffled {
 		return nil
@@ -47,7 +47,7 @@ func checkShuffled(set *data.Dataset, o Options) error {
 		if first == nil {
 			first = &row
 		}
-		if !slices.EqualFunc(row.Images, first.Images, bytes.Equal) {
+		if !slices.EqualFunc(row.Images, first.Images, bytes.Equal) || !slices.EqualFunc(row.Clips, first.Clips, bytes.Equal) {
 			return nil
 		}
 		if seen++; o.Limit > 0 && seen >= o.Limit {
@@ -60,12 +60,15 @@ func checkShuffled(set *data.Dataset, o Options) error {
 	return ErrNotShuffled
 }
 
-// HasImages reports whether any of the evaluated rows has an image.
-func (o Options) HasImages(ctx context.Context) (bool, error) {
+// HasMedia reports whether any of the evaluated rows has an image or sound.
+func (o Options) HasMedia(ctx context.Context) (bool, error) {
 	set, err := data.Open(ctx, o.Data)
 	if err != nil {
 		return false, err
 	}
 	defer set.Close()
-	return set.HasImages(data.ImageSearchRows)
+	if found, err := set.HasImages(data.ImageSearchRows); err != nil || found {
+		return found, err
+	}
+	return set.HasSound(data.ImageSearchRows)
 }

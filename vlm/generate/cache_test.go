@@ -108,7 +108,7 @@ func TestCacheMemory(t *testing.T) {
 	var got []int64
 	for _, name := range vlm.CacheTypes {
 		m.StoreCache(vlm.CacheType(name))
-		got = append(got, vlm.NewCache(m, 100).Buffers[0].Bytes)
+		got = append(got, vlm.NewCache(m, 100, 64).Buffers[0].Bytes)
 	}
 	// auto, f32, bf16, f16, q8_0
 	if want := []int64{51200, 51200, 25600, 25600, 13600}; !slices.Equal(got, want) {

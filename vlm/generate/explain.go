@@ -56,6 +56,9 @@ func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images
 	if len(images) == 0 || len(images) != len(prompt.Images) {
 		return out, errors.New("the prompt has no image to explain")
 	}
+	if runner.Config.Vision.KeepsAspect() {
+		return out, errors.New("attention is drawn only on square images, and this model keeps their aspect ratio")
+	}
 	words := splitWords(runner.Processor.Tokenizer, answer)
 	if len(words) == 0 {
 		return out, ErrNoWords
@@ -122,7 +125,7 @@ func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens
 // probe runs a batch with an AttentionProbe and returns its result.
 func probe(ctx context.Context, runner *vlm.Runner, b *packing.Batch, pixels []byte, queries []int32, group []int, groups int) ([][][]float32, error) {
 	in := runner.NewInputs(b.Rows, b.T, len(b.Images), b.T)
-	p, err := vlm.NewAttentionProbe(runner, queries, b.Intervals, group, groups)
+	p, err := vlm.NewAttentionProbe(runner, queries, b, group, groups)
 	if err != nil {
 		return nil, err
 	}

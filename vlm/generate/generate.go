@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"patchwork/engine"
@@ -19,11 +20,13 @@ type Generator struct {
 	*vlm.Runner
 
 	cache    *vlm.Cache
-	rope     *engine.Buffer // RoPE table, a row for each cache position
+	rope     []*engine.Buffer // RoPE tables by kind of attention, a row for each cache position
 	memories []engine.Memory
 	cached   sequence // the sequence in the cache
 	passes   map[int]*pass
+	vectors  *vlm.Vectors       // of images and sound; nil until there is either
 	embedder *vlm.ImageEmbedder // nil until the first image
+	sound    *vlm.SoundEmbedder // nil until the first clip
 }
 
 // New returns a generator for a model on a device.
@@ -33,6 +36,8 @@ func New(runner *vlm.Runner) *Generator { return &Generator{Runner: runner, pass
 type Options struct {
 	MaxNewTokens int
 	Sampling     Sampling
+	// Clips are the samples of each clip of the prompt, at the model's rate.
+	Clips [][]float32
 	// Token, unless nil, is called with every token when it is generated, including the last.
 	Token func(id int32)
 }
@@ -77,13 +82,19 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	case len(images) != len(prompt.Images):
 		return out, fmt.Errorf("%d images given, the prompt has %d", len(images), len(prompt.Images))
 	}
+	if err := g.checkClips(prompt, o.Clips); err != nil {
+		return out, err
+	}
+	if prompt.Grids == nil {
+		prompt.Grids = slices.Repeat([]chat.Grid{g.Config.Vision.SquareGrid()}, len(images))
+	}
 	total = min(total, limit)
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
-	sampler := o.Sampling.sampler(prompt.IDs)
+	sampler := o.Sampling.sampler(prompt.IDs, g.Processor.NeverGenerated())
 	start := time.Now()
-	p, cached, err := g.prefill(ctx, newSequence(prompt, images))
+	p, cached, err := g.prefill(ctx, newSequence(prompt, images, g.frames(o.Clips)))
 	out.CachedTokens = cached
 	var next int32
 	if err == nil {
@@ -126,7 +137,11 @@ func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next int32, err 
 			return 0, err
 		}
 		next, ok = argmax[0], argmax[0] >= 0
-	} else {
+		if ok && slices.Contains(g.Processor.NeverGenerated(), next) {
+			s = &sampler{Sampling: Sampling{RepetitionPenalty: 1}, suppressed: g.Processor.NeverGenerated()}
+		}
+	}
+	if s != nil {
 		logits := s.logitsBuffer(p.logits.Size())
 		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
 			return 0, err
@@ -154,13 +169,14 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 		size = max(size, 2*g.cache.Capacity)
 	}
 	size = min(size, limit)
-	t := g.Config.Text
-	cache, rope := vlm.NewCache(g.Model, size), engine.NewBuffer("rope table", 4*int64(size*t.HeadDim))
-	memories, err := engine.Allocate(g.Device, "the key/value cache", append(cache.Buffers, rope)...)
+	cache, rope := vlm.NewCache(g.Model, size, largestPass(g.Config)), ropeBuffers(g.Model, size)
+	memories, err := engine.Allocate(g.Device, "the key/value cache", slices.Concat(cache.Buffers, rope)...)
 	if err != nil {
 		return err
 	}
-	err = engine.Upload(g.Device, rope.View(), t.RoPETable(size))
+	for i, kind := range g.Config.Text.AttentionKinds() {
+		err = errors.Join(err, engine.Upload(g.Device, rope[i].View(), kind.RoPETable(size)))
+	}
 	held := g.cached
 	if err == nil && g.cache != nil {
 		err = g.cache.CopyTo(ctx, g.Device, cache)
@@ -174,15 +190,24 @@ func (g *Generator) reserveCache(ctx context.Context, tokens int) error {
 	return nil
 }
 
+// ropeBuffers describes the RoPE tables of a model by kind of attention, with a row for each position.
+func ropeBuffers(m *vlm.Model, positions int) []*engine.Buffer {
+	var tables []*engine.Buffer
+	for _, kind := range m.Config.Text.AttentionKinds() {
+		tables = append(tables, engine.NewBuffer("rope table", 4*int64(positions*kind.HeadDim)))
+	}
+	return tables
+}
+
 // Forget discards the cached tokens, for when the weights have changed.
 func (g *Generator) Forget() { g.cached = sequence{} }
 
 // Close releases the cache and the programs.
 func (g *Generator) Close() {
 	g.freePasses()
-	g.embedder.Close()
+	g.closeEmbedders()
 	engine.Free(g.memories)
-	g.memories, g.cache, g.rope, g.cached, g.embedder = nil, nil, nil, sequence{}, nil
+	g.memories, g.cache, g.rope, g.cached = nil, nil, nil, sequence{}
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -11,8 +11,8 @@ import (
 // newPlanner returns a generator without a device, with a cache of the given capacity, for
 // planning.
 func newPlanner(m *vlm.Model, capacity int) *Generator {
-	g, t := New(&vlm.Runner{Model: m}), m.Config.Text
-	g.cache, g.rope = vlm.NewCache(m, capacity), engine.NewBuffer("rope table", 4*int64(capacity*t.HeadDim))
+	g := New(&vlm.Runner{Model: m})
+	g.cache, g.rope = vlm.NewCache(m, capacity, largestPass(m.Config)), ropeBuffers(m, capacity)
 	return g
 }
 
@@ -20,12 +20,11 @@ func newPlanner(m *vlm.Model, capacity int) *Generator {
 // given lengths, computed without a device.
 func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
 	g := newPlanner(m, min(roundUp(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
-	var err error
-	if g.embedder, err = vlm.PlanImageEmbedder(m, 1, 1); err != nil {
+	total, err := g.planEmbedders(prompt)
+	if err != nil {
 		return 0, err
 	}
-	total := g.rope.Bytes + g.embedder.Bytes()
-	for _, b := range g.cache.Buffers {
+	for _, b := range slices.Concat(g.cache.Buffers, g.rope) {
 		total += b.Bytes
 	}
 	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.maxPass()))}) {
@@ -38,6 +37,34 @@ func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
 	return total, nil
 }
 
+// planEmbedders plans the embedders for one image, and for sound as long as the prompt, and returns
+// their memory with that of the vectors.
+func (g *Generator) planEmbedders(prompt int) (bytes int64, err error) {
+	c := g.Config
+	if c.TextOnly() {
+		return 0, nil
+	}
+	rows := c.Vision.Patches()
+	if !c.Audio.None() {
+		rows += prompt
+	}
+	g.vectors = vlm.PlanVectors(g.Model, rows)
+	bytes = g.vectors.Bytes()
+	if !c.Vision.None() {
+		if g.embedder, err = vlm.PlanImageEmbedder(g.Model, 1, g.vectors); err != nil {
+			return 0, err
+		}
+		bytes += g.embedder.Bytes()
+	}
+	if !c.Audio.None() {
+		if g.sound, err = vlm.PlanSoundEmbedder(g.Model, g.vectors); err != nil {
+			return 0, err
+		}
+		bytes += g.sound.Bytes()
+	}
+	return bytes, nil
+}
+
 // RecordWork records generation without a device: "prefill" is the encoding of an image and a pass
 // of the largest size into an empty cache, "decode" the token that fills this cache.
 func RecordWork(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [shaders.StepWords]uint32, err error) {
@@ -46,11 +73,13 @@ func RecordWork(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [
 	tokens, density := size, float64(size+1)/float64(2*size)
 	if work == "decode" {
 		tokens, density = 1, 0
-	} else if v := m.Config.Vision; v.PatchSize > 0 {
-		if g.embedder, err = vlm.PlanImageEmbedder(m, 1, 1); err != nil {
+	} else if !m.Config.TextOnly() {
+		if _, err := g.planEmbedders(size); err != nil {
 			return nil, step, err
 		}
-		dispatches = g.embedder.Plan.Dispatches
+		if g.embedder != nil {
+			dispatches = g.embedder.Plan.Dispatches
+		}
 	}
 	g.cache.SetStep(&step, size-tokens, tokens)
 	_, plan, err := g.planPass(tokens, density)

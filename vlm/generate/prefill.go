@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"patchwork/engine"
@@ -46,31 +47,25 @@ func (g *Generator) freePasses() {
 // prefill brings the sequence into the cache. It returns the last pass, which has the logits of
 // the last token, and the number of tokens that were cached.
 func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached int, err error) {
-	patches := 0
-	if len(s.images) > 0 {
-		patches = g.Config.Vision.Patches()
-	}
-	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids), Patches: patches},
+	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids)},
 		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images}}})
+		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Grids: s.grids, Clips: s.clips}}})
 	if err != nil {
 		return nil, 0, err
 	}
-	start := g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches)
+	start := g.cache.Reusable(g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1)))
 	g.cached = g.cached.prefix(start)
-	fresh := s.imagesBefore(start)
-	if fresh > 0 && s.images[fresh-1]+patches > start {
-		fresh-- // the image is only partly in the cache
-	}
-	if err := g.encode(ctx, s.pixels[fresh:]); err != nil {
+	fresh := s.fresh(start)
+	if err := g.encode(ctx, fresh); err != nil {
 		return nil, start, err
 	}
+	fresh.placeSlots(b)
 	for at := start; at < len(s.ids); {
 		end := min(at+g.maxPass(), len(s.ids))
-		if boundary := g.imageBoundary(s, end, patches); boundary > at && end < len(s.ids) {
+		if boundary := g.imageBoundary(s, end); boundary > at && end < len(s.ids) {
 			end = boundary
 		}
-		if p, err = g.run(ctx, b, at, end, fresh*patches); err != nil {
+		if p, err = g.run(ctx, b, at, end); err != nil {
 			return nil, start, err
 		}
 		g.cached = s.prefix(end)
@@ -81,8 +76,8 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 
 // imageBoundary moves an index inside an image to its start if the tokens of an image attend to
 // each other, and so must be in the same pass.
-func (g *Generator) imageBoundary(s sequence, at, patches int) int {
-	if k := s.imagesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
+func (g *Generator) imageBoundary(s sequence, at int) int {
+	if k := s.imagesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.imageEnd(k-1) {
 		return s.images[k-1]
 	}
 	return at
@@ -97,26 +92,28 @@ func (g *Generator) maxPass() int {
 	return n
 }
 
+// largestPass is the largest maxPass of a model.
+func largestPass(c vlm.Config) int { return max(passSizes[len(passSizes)-1], c.Vision.Patches()) }
+
 // decode runs one more token through the decoder.
 func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 	past := len(g.cached.ids)
 	b := &packing.Batch{IDs: []int32{id}, Positions: []int32{int32(past)}, ImageSlots: []int32{-1}, Intervals: []int32{0, 0, 0, int32(past + 1)}}
-	p, err := g.runBatch(ctx, b, past, 0)
+	p, err := g.runBatch(ctx, b, past)
 	if err == nil {
 		g.cached.ids = append(g.cached.ids, id)
 	}
 	return p, err
 }
 
-// run runs tokens [lo,hi) of a row through the decoder. slots is the number of image slots before
-// those in the embedder's vectors.
-func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi, slots int) (*pass, error) {
+// run runs tokens [lo,hi) of a row, whose image slots are rows of the vectors, through the decoder.
+func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi int) (*pass, error) {
 	return g.runBatch(ctx, &packing.Batch{
 		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
-	}, lo, slots)
+	}, lo)
 }
 
-func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots int) (*pass, error) {
+func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*pass, error) {
 	p, err := g.pass(len(b.IDs))
 	if err != nil {
 		return nil, err
@@ -124,11 +121,13 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past, slots 
 	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
 	copy(p.sections["ids"], b.IDs)
 	copy(p.sections["positions"], b.Positions)
-	copy(p.sections["intervals"], b.Intervals)
+	for i := range g.Config.Text.AttentionKinds() {
+		copy(p.sections[intervalsSection(i)], g.cache.Intervals(i, b.Intervals, b.Positions, past))
+	}
 	for i := range p.sections["slots"] {
 		p.sections["slots"][i] = -1
 		if i < len(b.ImageSlots) && b.ImageSlots[i] >= 0 {
-			p.sections["slots"][i] = b.ImageSlots[i] - int32(slots)
+			p.sections["slots"][i] = b.ImageSlots[i]
 		}
 	}
 	p.sections["last"][0] = int32(len(b.IDs) - 1)
@@ -183,18 +182,23 @@ func (g *Generator) compile(size int) (*pass, error) {
 // planPass records the pass of a capacity; density is nn.Options.AttentionDensity.
 func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, error) {
 	p := &pass{size: size, sections: map[string][]int32{}}
-	views := p.layout()
+	kinds := g.Config.Text.AttentionKinds()
+	views := p.layout(len(kinds))
 	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: density, Type: g.Storage()}, func(r *nn.Graph) {
 		input := func(name string, shape ...int) *nn.Tensor { return nn.InputAt(views[name], shape...) }
 		var features *nn.Tensor
-		if g.embedder != nil {
-			features = g.embedder.Features(g.Config)
+		if g.vectors != nil {
+			features = g.vectors.Features()
 		}
-		p.logits = r.Keep(g.NextLogits(r, vlm.CachedInputs{
+		in := vlm.CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
-			Positions: input("positions", 1, size), Intervals: input("intervals", size, 4), Last: input("last", 1),
-			Features: features, RoPE: nn.Input(g.rope, g.cache.Capacity, g.Config.Text.HeadDim), Cache: g.cache,
-		}))
+			Positions: input("positions", 1, size), Last: input("last", 1), Features: features, Cache: g.cache,
+		}
+		for i, kind := range kinds {
+			in.Intervals = append(in.Intervals, input(intervalsSection(i), size, 4))
+			in.RoPE = append(in.RoPE, nn.Input(g.rope[i], g.cache.Capacity, kind.HeadDim))
+		}
+		p.logits = r.Keep(g.NextLogits(r, in))
 		p.argmax = r.Keep(r.ArgMax(p.logits))
 	})
 	if err != nil {
@@ -204,14 +208,20 @@ func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, er
 	return p, plan, err
 }
 
+// intervalsSection is the section of the intervals of a kind of attention.
+func intervalsSection(kind int) string { return fmt.Sprintf("intervals %d", kind) }
+
 // layout places all inputs of a pass in one buffer, so that one transfer uploads them.
-func (p *pass) layout() map[string]engine.View {
+func (p *pass) layout(kinds int) map[string]engine.View {
 	const line = int(engine.Alignment / 4)
 	type section struct {
 		name  string
 		words int
 	}
-	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"intervals", 4 * p.size}, {"last", 1}}
+	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"last", 1}}
+	for i := range kinds {
+		sections = append(sections, section{intervalsSection(i), 4 * p.size})
+	}
 	total := 0
 	for _, s := range sections {
 		total += roundUp(s.words, line)
@@ -224,27 +234,4 @@ func (p *pass) layout() map[string]engine.View {
 		at += roundUp(s.words, line)
 	}
 	return views
-}
-
-// encode computes the vectors of images. If their buffer has to grow, the passes, which are bound
-// to it, are compiled again.
-func (g *Generator) encode(ctx context.Context, images [][]byte) error {
-	if len(images) == 0 {
-		return nil
-	}
-	if g.embedder == nil || g.embedder.Capacity < len(images) {
-		embedder, err := vlm.NewImageEmbedder(g.Model, g.Device, 1, len(images))
-		if err != nil {
-			return err
-		}
-		g.embedder.Close()
-		g.freePasses()
-		g.embedder = embedder
-	}
-	for i, pixels := range images {
-		if err := g.embedder.Encode(ctx, g.Device, pixels, i, g.Config.Vision.Patches()); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -97,11 +97,11 @@ func (l *Loader) mirrored(t *testing.T, epoch, skip int) map[int]bool {
 					t.Error(err)
 					return false
 				}
-				plain, _ := data.Prepare(row, l.Vision.ImageSize)
+				plain, _ := data.Prepare(row, data.Media{Images: l.Vision.Fit()})
 				pixels := b.Pixels[i*size:][:size]
-				flipped := bytes.Clone(plain[0])
+				flipped := bytes.Clone(plain.Images[0])
 				mirror(flipped, l.Vision.ImageSize, 3)
-				if !bytes.Equal(pixels, plain[0]) && !bytes.Equal(pixels, flipped) || bytes.Equal(plain[0], flipped) {
+				if !bytes.Equal(pixels, plain.Images[0]) && !bytes.Equal(pixels, flipped) || bytes.Equal(plain.Images[0], flipped) {
 					t.Errorf("row %d: its pixels are neither its image nor the mirror image", image.Row)
 				}
 				is := bytes.Equal(pixels, flipped)

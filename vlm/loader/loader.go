@@ -57,7 +57,9 @@ type Config struct {
 	Shuffle    data.Shuffle
 	Epochs     int // 0 = without end
 	Vision     vlm.VisionConfig
+	Audio      vlm.AudioConfig
 	Flip       bool // mirror images at random, where no text of their row names a side
+	Perturb    bool // change sound at random: where it starts, how fast it is, and its noise
 	// MaxBadFraction is the fraction of unusable rows above which loading fails.
 	MaxBadFraction float64
 
@@ -157,14 +159,15 @@ func (l *Loader) Steps(ctx context.Context, from Cursor) <-chan Loaded {
 	return out
 }
 
-// aheadBytes is the memory for the pixels of steps that are prepared ahead of use, besides one.
+// aheadBytes is the memory for the pixels and the sound of steps that are prepared ahead of use, besides one.
 const aheadBytes = 256 << 20
 
 // stepsAhead returns the number of steps that are prepared ahead of use.
 func (l *Loader) stepsAhead() int {
-	perImage := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
-	images := l.BatchSize * l.Accumulate * max(1, l.SeqLen/max(1, l.Vision.Patches()))
-	return min(4, max(1, aheadBytes/max(1, perImage*images)))
+	rows := l.BatchSize * l.Accumulate
+	perImage, images := l.Vision.PixelBytes(), rows*max(1, l.SeqLen/max(1, l.Vision.Patches()))
+	frames := rows * l.SeqLen
+	return min(4, max(1, aheadBytes/max(1, perImage*images+4*l.Audio.FrameSize*frames)))
 }
 
 // noTargets reports data of which nothing can be trained on.
@@ -280,13 +283,51 @@ func (l *Loader) Samples(i int) ([]*packing.Sample, error) {
 	return e.samples, nil
 }
 
-// Conversation returns the answered turns of a row and its number of images.
-func Conversation(row data.Row) chat.Conversation {
+// Conversation returns the answered turns of a row, its number of images and the tokens of its
+// clips. A row with a bad clip, or with files that the model does not take, is a Verdict with the
+// status Skip.
+func Conversation(row data.Row, v vlm.VisionConfig, a vlm.AudioConfig) (chat.Conversation, data.Verdict) {
 	c := chat.Conversation{Images: len(row.Images)}
+	if reason := media(v, a).Refuses(row); reason != "" {
+		return c, row.Skip(reason)
+	}
+	samples, verdict := row.Samples(a.SampleRate)
+	if v.KeepsAspect() && verdict.Status == data.Use {
+		var sizes []data.Size
+		if sizes, verdict = row.Sizes(); verdict.Status == data.Use {
+			var err error
+			if c.Grids, err = Grids(v, sizes); err != nil {
+				return c, row.Skip(err.Error())
+			}
+		}
+	}
+	for _, n := range samples {
+		c.Clips = append(c.Clips, a.Tokens(n))
+	}
 	for _, t := range row.Answered() {
 		c.Turns = append(c.Turns, chat.Turn{User: t.User, Assistant: t.Assistant})
 	}
-	return c
+	return c, verdict
+}
+
+// Grids returns the patches of images of given sizes; nil if all have as many.
+func Grids(v vlm.VisionConfig, sizes []data.Size) ([]chat.Grid, error) {
+	if !v.KeepsAspect() {
+		return nil, nil
+	}
+	grids := make([]chat.Grid, len(sizes))
+	for i, s := range sizes {
+		var err error
+		if grids[i], err = v.ImageGrid(s.Width, s.Height); err != nil {
+			return nil, err
+		}
+	}
+	return grids, nil
+}
+
+// media is what a model takes of a row.
+func media(v vlm.VisionConfig, a vlm.AudioConfig) data.Media {
+	return data.Media{Images: v.Fit(), SampleRate: a.SampleRate}
 }
 
 // keptBytes limits the rows that a rowKeeper keeps.
@@ -330,8 +371,9 @@ func (l *Loader) stream(ctx context.Context, order *data.Order, from int) iter.S
 	}
 }
 
-// Row returns a row and its preprocessed images, nil if one is bad, by its number in the dataset.
-func (l *Loader) Row(i int) (data.Row, [][]byte, error) {
+// Row returns a row and its prepared images and sound, nil if one is bad, by its number in the
+// dataset.
+func (l *Loader) Row(i int) (data.Row, *data.Prepared, error) {
 	row, ok := data.Row{}, false
 	for _, kept := range l.kept.rows {
 		if kept.Number == i && kept.Mine && kept.Err == nil {
@@ -349,10 +391,10 @@ func (l *Loader) Row(i int) (data.Row, [][]byte, error) {
 			return row, nil, nil
 		}
 	}
-	images, verdict := data.Prepare(row, l.Vision.ImageSize)
+	prepared, verdict := data.Prepare(row, media(l.Vision, l.Audio))
 	l.stats.Record(i, verdict)
 	if verdict.Status != data.Use {
 		return row, nil, nil
 	}
-	return row, images, nil
+	return row, &prepared, nil
 }

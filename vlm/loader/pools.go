@@ -311,11 +311,15 @@ func (l *Loader) encode(row *data.Streamed) encodedRow {
 	if v := data.CheckTexts(row.Row); v.Status == data.Skip {
 		return encodedRow{verdict: v}
 	}
-	samples, counts, err := l.sampler.Samples(row.Number, Conversation(row.Row))
+	conversation, v := Conversation(row.Row, l.Vision, l.Audio)
+	if v.Status == data.Skip {
+		return encodedRow{verdict: v}
+	}
+	samples, counts, err := l.sampler.Samples(row.Number, conversation)
 	if err != nil {
 		return encodedRow{verdict: data.Verdict{File: row.File, Row: row.Index, Status: data.Skip, Reason: err.Error()}}
 	}
-	v := data.Verdict{File: row.File, Row: row.Index, Status: data.Use}
+	v = data.Verdict{File: row.File, Row: row.Index, Status: data.Use}
 	if counts.Skipped > 0 {
 		v.Status, v.Reason = data.Skip, data.TooLong(l.SeqLen)
 	} else {

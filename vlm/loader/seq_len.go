@@ -13,7 +13,7 @@ import (
 // LengthError reports that --seq-len is too short for the data.
 type LengthError struct {
 	SeqLen      int // tokens of a row
-	Shortest    int // tokens of the shortest question with its answer and images
+	Shortest    int // tokens of the shortest question with its answer, images and sound
 	RowsChecked int // rows of the data that were checked, evenly spaced
 }
 
@@ -53,7 +53,10 @@ func (l *Loader) CheckSeqLen() error {
 func (l *Loader) minTokens(row data.Row) (int, error) {
 	s := l.sampler
 	s.RowLen = math.MaxInt
-	c := Conversation(row)
+	c, v := Conversation(row, l.Vision, l.Audio)
+	if v.Status == data.Skip {
+		return math.MaxInt, nil
+	}
 	if s.Turns == packing.InConversation {
 		c.Turns = c.Turns[:min(1, len(c.Turns))]
 	}

@@ -11,7 +11,7 @@ import (
 	"patchwork/vlm/packing"
 )
 
-// Batch is a micro-batch with its pixels.
+// Batch is a micro-batch with its pixels and its frames of sound.
 type Batch struct {
 	*packing.Batch
 	Pixels []byte // [images, S, S, C]
@@ -154,22 +154,28 @@ type sentRows struct {
 // sentRow is a row; gob does not tell null images from empty ones.
 type sentRow struct {
 	data.Row
-	Null []int // indices of images
+	Null      []int // indices of images
+	NullClips []int
 }
 
-func sendRow(r data.Row) sentRow {
-	s := sentRow{Row: r}
-	for i, image := range r.Images {
-		if image == nil {
-			s.Null = append(s.Null, i)
+func sendRow(r data.Row) sentRow { return sentRow{r, nulls(r.Images), nulls(r.Clips)} }
+
+// nulls returns the indices of null files.
+func nulls(files [][]byte) (out []int) {
+	for i, file := range files {
+		if file == nil {
+			out = append(out, i)
 		}
 	}
-	return s
+	return out
 }
 
 func (s sentRow) row() *data.Row {
 	for _, i := range s.Null {
 		s.Images[i] = nil
+	}
+	for _, i := range s.NullClips {
+		s.Clips[i] = nil
 	}
 	return &s.Row
 }
@@ -245,17 +251,17 @@ func (l *Loader) exchangeRows(ctx context.Context, to []sentRows, out []packedRo
 	return nil
 }
 
-// build decodes the images of packed rows of an epoch, drops samples with images that cannot be decoded, and
-// lays the rest out as a micro-batch.
+// build decodes the images and the sound of packed rows of an epoch, drops samples with a file that
+// cannot be decoded, and lays the rest out as a micro-batch.
 func (l *Loader) build(ctx context.Context, epoch int, rows []packedRow) (*Batch, error) {
-	images, err := l.decodeImages(ctx, epoch, rows)
+	files, err := l.decode(ctx, epoch, rows)
 	if err != nil {
 		return nil, err
 	}
 	kept := make([][]*packing.Sample, len(rows))
 	for i, row := range rows {
 		for _, s := range row.Samples {
-			if images[s.Row] != nil {
+			if files[s.Row] != nil {
 				kept[i] = append(kept[i], s)
 			}
 		}
@@ -265,10 +271,12 @@ func (l *Loader) build(ctx context.Context, epoch int, rows []packedRow) (*Batch
 		return nil, err
 	}
 	out := &Batch{Batch: b, Samples: kept}
-	size := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
-	out.Pixels = make([]byte, 0, size*len(b.Images))
+	out.Pixels = make([]byte, 0, len(b.PatchGrid)/2*l.Vision.Features())
 	for _, p := range b.Images {
-		out.Pixels = append(out.Pixels, images[p.Row][p.Image]...)
+		out.Pixels = append(out.Pixels, files[p.Row].Images[p.Image]...)
+	}
+	for _, c := range b.Clips {
+		b.Frames = append(b.Frames, l.Audio.Frames(files[c.Row].Clips[c.Clip])...)
 	}
 	for _, s := range b.Segments {
 		if s >= 0 {
@@ -278,11 +286,11 @@ func (l *Loader) build(ctx context.Context, epoch int, rows []packedRow) (*Batch
 	return out, nil
 }
 
-// decodeImages returns the preprocessed images of an epoch by row of the dataset, nil for a row with
-// a bad image.
-func (l *Loader) decodeImages(ctx context.Context, epoch int, rows []packedRow) (map[int][][]byte, error) {
+// decode returns the prepared images and sound of an epoch by row of the dataset, nil for a row with
+// a bad one.
+func (l *Loader) decode(ctx context.Context, epoch int, rows []packedRow) (map[int]*data.Prepared, error) {
 	var order []int
-	all, from := map[int][][]byte{}, map[int]*data.Row{}
+	all, from := map[int]*data.Prepared{}, map[int]*data.Row{}
 	for _, row := range rows {
 		for _, s := range row.Samples {
 			if _, seen := all[s.Row]; !seen {
@@ -290,7 +298,7 @@ func (l *Loader) decodeImages(ctx context.Context, epoch int, rows []packedRow) 
 			}
 		}
 	}
-	prepared, verdicts := make([][][]byte, len(order)), make([]data.Verdict, len(order))
+	prepared, verdicts := make([]*data.Prepared, len(order)), make([]data.Verdict, len(order))
 	var group errgroup.Group
 	group.SetLimit(l.Workers)
 	for i, n := range order {
@@ -316,13 +324,21 @@ func (l *Loader) decodeImages(ctx context.Context, epoch int, rows []packedRow) 
 	return all, nil
 }
 
-// prepare decodes the images of a row, by its number in the dataset, for an epoch.
-func (l *Loader) prepare(epoch int, row *data.Row, number int) ([][]byte, data.Verdict) {
-	images, verdict := data.Prepare(*row, l.Vision.ImageSize)
-	if verdict.Status == data.Use && l.flips(epoch, row, number) {
-		for _, pixels := range images {
-			mirror(pixels, l.Vision.ImageSize, l.Vision.NumChannels)
+// prepare decodes the images and the sound of a row, by its number in the dataset, for an epoch.
+func (l *Loader) prepare(epoch int, row *data.Row, number int) (*data.Prepared, data.Verdict) {
+	p, verdict := data.Prepare(*row, media(l.Vision, l.Audio))
+	if verdict.Status != data.Use {
+		return nil, verdict
+	}
+	if l.flips(epoch, row, number) {
+		for i, pixels := range p.Images {
+			if err := l.mirror(pixels, p.Sizes[i]); err != nil {
+				return nil, row.Skip(err.Error())
+			}
 		}
 	}
-	return images, verdict
+	if l.Perturb {
+		l.perturb(epoch, number, p.Clips)
+	}
+	return &p, verdict
 }

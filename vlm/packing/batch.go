@@ -4,19 +4,27 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"patchwork/vlm/chat"
 )
 
 // Shape is the static size of a batch.
 type Shape struct {
 	Rows    int
 	T       int // tokens per row
-	Patches int // image tokens per image
+	Patches int // tokens of an image whose sample does not say
 }
 
 // ImageRef identifies an image of the data set.
 type ImageRef struct {
 	Row   int // of the data set
 	Image int // index in that row
+}
+
+// ClipRef identifies a clip of the data set.
+type ClipRef struct {
+	Row  int // of the data set
+	Clip int // index in that row
 }
 
 // Batch is rows of packed samples, right-padded; missing rows are all padding. Arrays are
@@ -29,12 +37,27 @@ type Batch struct {
 	// Intervals, [Rows, T, 4], are the keys of its row that a token attends to: the prefix
 	// [0] to [1]-1, and its own segment [2] to [3]-1. Padding attends to none.
 	Intervals []int32
-	// ImageSlots are the rows of the image features that replace token embeddings,
-	// image*Patches + patch; -1 on text and padding.
-	ImageSlots  []int32
+	// ImageSlots are the rows of the image features that replace token embeddings, in the order of
+	// their tokens; -1 on text and padding.
+	ImageSlots []int32
+	// PatchGrid, [slots, 2], are the row and the column in its image of the patch of each slot.
+	PatchGrid []int32
+	// FrameSlots are the numbers of the frames of sound that replace token embeddings, in the
+	// order of their tokens; -1 on all others.
+	FrameSlots  []int32
 	Targets     []int32 // the id to predict, or Ignore
 	TargetCount int
 	Images      []ImageRef // in the order of their tokens; an image may occur twice
+	Clips       []ClipRef  // of sound, in the order of their tokens; a clip may occur twice
+	// Frames are the samples of the clips' frames, [frames, samples], which Build leaves to its
+	// caller.
+	Frames []float32
+	// PatchValues are the values of the patches of Gemma's images, one after another, and PatchPositions
+	// the column and the row of each. Build leaves them to its caller.
+	PatchValues    []float32
+	PatchPositions []int32
+
+	frames int // in Clips
 }
 
 // Build lays out samples as a batch. Samples that do not fit the shape are an error, as
@@ -49,7 +72,7 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 	n := shape.Rows * shape.T
 	b := &Batch{
 		Shape: shape, IDs: make([]int32, n), Positions: make([]int32, n), Intervals: make([]int32, 4*n), Targets: make([]int32, n),
-		Segments: slices.Repeat([]int32{-1}, n), ImageSlots: slices.Repeat([]int32{-1}, n),
+		Segments: slices.Repeat([]int32{-1}, n), ImageSlots: slices.Repeat([]int32{-1}, n), FrameSlots: slices.Repeat([]int32{-1}, n),
 	}
 	for i := range shape.Rows {
 		var samples []*Sample
@@ -71,7 +94,7 @@ func Build(shape Shape, m Modes, rows [][]*Sample) (*Batch, error) {
 func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 	lo, hi := i*b.T, (i+1)*b.T
 	r := row{
-		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), lossMask: make([]bool, b.T),
+		ids: b.IDs[lo:hi], images: slices.Repeat([]int32{-1}, b.T), frames: b.FrameSlots[lo:hi], lossMask: make([]bool, b.T),
 		positions: b.Positions[lo:hi], intervals: b.Intervals[4*lo : 4*hi], targets: b.Targets[lo:hi],
 	}
 	var segments []segment
@@ -86,7 +109,10 @@ func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 			b.Segments[lo+at+t] = int32(number)
 		}
 		for image, start := range s.Images {
-			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], ImageRef{s.Row, image})
+			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], s.grid(image, b.Patches), ImageRef{s.Row, image})
+		}
+		for clip, span := range s.Clips {
+			b.addClip(b.FrameSlots[lo+at+span.Start:][:span.Tokens], ClipRef{s.Row, clip})
 		}
 		segments = append(segments, s.segments(at)...)
 		at += s.Len()
@@ -99,9 +125,17 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	if at+s.Len() > b.T {
 		return fmt.Errorf("packing: a row of %d tokens, want at most %d", at+s.Len(), b.T)
 	}
-	for _, start := range s.Images {
-		if start+b.Patches > s.Len() {
-			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", b.Patches, start, s.Len())
+	if s.Grids != nil && len(s.Grids) != len(s.Images) {
+		return fmt.Errorf("packing: %d grids for %d images", len(s.Grids), len(s.Images))
+	}
+	for i, start := range s.Images {
+		if n := s.grid(i, b.Patches).Tokens(); start+n > s.Len() {
+			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", n, start, s.Len())
+		}
+	}
+	for _, span := range s.Clips {
+		if span.Start+span.Tokens > s.Len() {
+			return fmt.Errorf("packing: a clip of %d tokens at token %d of %d", span.Tokens, span.Start, s.Len())
 		}
 	}
 	if len(s.TurnStarts) > 0 && m.Attention == Causal {
@@ -110,16 +144,50 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	return nil
 }
 
-// addImage assigns the next Patches rows of image features to the tokens at the start of
-// images and slots.
-func (b *Batch) addImage(images, slots []int32, p ImageRef) {
+// addImage assigns the next rows of image features to the tokens of a grid at the start of images
+// and slots.
+func (b *Batch) addImage(images, slots []int32, grid chat.Grid, p ImageRef) {
 	number := len(b.Images)
 	b.Images = append(b.Images, p)
-	for patch := range b.Patches {
+	for patch := range grid.Tokens() {
 		images[patch] = int32(number)
-		slots[patch] = int32(number*b.Patches + patch)
+		slots[patch] = int32(len(b.PatchGrid) / 2)
+		b.PatchGrid = append(b.PatchGrid, int32(patch/grid.Cols), int32(patch%grid.Cols))
 	}
 }
+
+// PatchOrder sorts the patches by row, and then again by column, of which there are up to side: row g
+// has the patches order[starts[g]:starts[g+1]], column g those from starts[side+g] on. The gradients
+// of position embeddings are summed in this order.
+func (b *Batch) PatchOrder(side int) (order, starts []int32) {
+	n := len(b.PatchGrid) / 2
+	order, starts = make([]int32, 2*n), make([]int32, 2*side+1)
+	for i, g := range b.PatchGrid {
+		starts[i%2*side+int(g)+1]++
+	}
+	for g := range 2 * side {
+		starts[g+1] += starts[g]
+	}
+	next := slices.Clone(starts)
+	for i, g := range b.PatchGrid {
+		at := &next[i%2*side+int(g)]
+		order[*at] = int32(i / 2)
+		*at++
+	}
+	return order, starts
+}
+
+// addClip numbers the frames of a clip.
+func (b *Batch) addClip(slots []int32, c ClipRef) {
+	b.Clips = append(b.Clips, c)
+	for i := range slots {
+		slots[i] = int32(b.frames)
+		b.frames++
+	}
+}
+
+// isFrame reports whether a token is a frame of sound. A batch that Build did not make may have none.
+func (b *Batch) isFrame(t int) bool { return b.FrameSlots != nil && b.FrameSlots[t] >= 0 }
 
 // EmbeddingOrder groups tokens by id, so that the embedding's gradients are summed in a
 // fixed order.
@@ -129,12 +197,12 @@ type EmbeddingOrder struct {
 	SegmentID    []int32 // the ids, ascending; one fewer than SegmentStart
 }
 
-// EmbeddingOrder returns the order of the text tokens. Image tokens and padding are left
-// out: no gradient reaches the embedding table through them.
+// EmbeddingOrder returns the order of the text tokens. Those of images and sound, and padding, are
+// left out: no gradient reaches the embedding table through them.
 func (b *Batch) EmbeddingOrder() EmbeddingOrder {
 	var e EmbeddingOrder
 	for t := range b.IDs {
-		if b.Segments[t] >= 0 && b.ImageSlots[t] < 0 {
+		if b.Segments[t] >= 0 && b.ImageSlots[t] < 0 && !b.isFrame(t) {
 			e.Order = append(e.Order, int32(t))
 		}
 	}

@@ -11,8 +11,8 @@ type segment struct {
 
 // row is one row of a batch: T values each, and 4T intervals.
 type row struct {
-	ids, images, positions, intervals, targets []int32
-	lossMask                                   []bool
+	ids, images, frames, positions, intervals, targets []int32
+	lossMask                                           []bool
 }
 
 // segments returns the segments of a sample that starts at token at of a row.
@@ -83,7 +83,7 @@ func (r row) causal(segments []segment, m Modes) {
 
 // label returns the id of token t, or Ignore if it is not to be predicted.
 func (r row) label(t int, m Modes) int32 {
-	if r.images[t] >= 0 || m.Loss == OnAnswers && !r.lossMask[t] {
+	if r.images[t] >= 0 || r.frames[t] >= 0 || m.Loss == OnAnswers && !r.lossMask[t] {
 		return Ignore
 	}
 	return r.ids[t]

@@ -12,9 +12,19 @@ import (
 type Sample struct {
 	Row        int // of the data set
 	IDs        []int32
-	LossMask   []bool // by token: part of an answer
-	Images     []int  // first image token of each image, ascending
-	TurnStarts []int  // first token of each shared-prefix turn; nil for a conversation
+	LossMask   []bool      // by token: part of an answer
+	Images     []int       // first image token of each image, ascending
+	Grids      []chat.Grid // of each image; nil: each has the batch's number of patches
+	Clips      []chat.Clip // of sound, ascending
+	TurnStarts []int       // first token of each shared-prefix turn; nil for a conversation
+}
+
+// grid returns the patches of an image; patches is their number if the sample does not say.
+func (s *Sample) grid(image, patches int) chat.Grid {
+	if s.Grids != nil {
+		return s.Grids[image]
+	}
+	return chat.SquareGrid(patches)
 }
 
 // Len returns the number of tokens.
@@ -74,10 +84,19 @@ type fitted struct {
 	turns   int
 }
 
+// mediaTokens returns the number of tokens of a conversation's images and clips.
+func (s Sampler) mediaTokens(c chat.Conversation) int {
+	n := s.Encoder.ImageTokens(c)
+	for _, tokens := range c.Clips {
+		n += tokens
+	}
+	return n
+}
+
 // maxTurns returns an upper bound on the number of leading turns that fit a row, computed
 // from their lengths in bytes.
 func (s Sampler) maxTurns(c chat.Conversation) int {
-	tokens := s.Encoder.ImageTokens(c.Images)
+	tokens := s.mediaTokens(c)
 	for i, turn := range c.Turns {
 		if tokens += s.Encoder.MinTokens(turn); tokens > s.RowLen {
 			return i
@@ -92,7 +111,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	// A binary search, since a conversation may have thousands of turns. Its result was
 	// tried and fits, even if a template makes lengths not quite monotonic.
 	tooLong := func(i int) bool {
-		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images})
+		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images, Grids: c.Grids, Clips: c.Clips})
 		if err != nil {
 			failed = err
 		}
@@ -109,11 +128,11 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	if failed != nil || turns == 0 {
 		return fitted{}, failed
 	}
-	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images}}, turns}, nil
+	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images, Grids: fits.Grids, Clips: fits.Clips}}, turns}, nil
 }
 
 func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
-	shared := s.Encoder.ImageTokens(c.Images)
+	shared := s.mediaTokens(c)
 	tooLong := func(t chat.Turn) bool { return shared+s.Encoder.MinTokens(t) > s.RowLen }
 	c.Turns = slices.DeleteFunc(slices.Clone(c.Turns), tooLong)
 	all, err := s.Encoder.SharedPrefix(c)
@@ -127,7 +146,7 @@ func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
 			continue
 		}
 		if last == nil || last.Len()+len(turn.IDs) > s.RowLen {
-			last = &Sample{Images: all.Prefix.Images}
+			last = &Sample{Images: all.Prefix.Images, Grids: all.Prefix.Grids, Clips: all.Prefix.Clips}
 			last.extend(all.Prefix)
 			out.samples = append(out.samples, last)
 		}

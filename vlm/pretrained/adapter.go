@@ -76,8 +76,15 @@ func peftConfig(c vlm.Config, base string) map[string]any {
 		"r": c.Adapter.Rank, "lora_alpha": c.Adapter.Alpha, "lora_dropout": 0.0, "target_modules": c.Adapter.Modules(),
 		"bias": "none", "fan_in_fan_out": false, "use_rslora": false, "init_lora_weights": true, "modules_to_save": nil,
 	}
+	var whole []string
 	if !c.Vision.None() {
-		config["modules_to_save"] = []string{"embedder", "connector"}
+		whole = append(whole, "embedder", "connector")
+	}
+	if !c.Audio.None() {
+		whole = append(whole, "embed_audio")
+	}
+	if whole != nil {
+		config["modules_to_save"] = whole
 	}
 	return config
 }
@@ -157,10 +164,10 @@ func readBase(dir string) (b Base, err error) {
 
 // LoadBase reads the weights of an adapter's base.
 func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor, b Base) error {
-	if err := p.loadWeights(dev, m); err != nil || b.ImageToken == nil {
+	if err := p.LoadWeights(dev, m); err != nil || b.ImageToken == nil {
 		return err
 	}
-	return setImageRows(dev, m, proc, b.ImageToken.row)
+	return setRows(dev, m, []int32{proc.ImageID()}, b.ImageToken.row)
 }
 
 // loadAdapted loads a base with an adapter.
@@ -249,8 +256,8 @@ func openMerged(path, dir string) (*Decoder, error) {
 	}
 	c := m.Config
 	c.Adapter = nil
-	merged := &Decoder{Path: path, Text: c.Text, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
-	if !c.Vision.None() {
+	merged := &Decoder{Path: path, Text: c.Text, config: p.config, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
+	if !c.TextOnly() {
 		merged.model = &c
 	}
 	return merged, nil

@@ -82,7 +82,7 @@ func openModelDecoder(dir string) (*Decoder, error) {
 		return nil, err
 	}
 	return &Decoder{
-		Path: dir, Text: c.Text, weights: modelSource{&setSource{Set: set}},
+		Path: dir, Text: c.Text, weights: modelSource{&setSource{Set: set, prefix: "model."}},
 		processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) },
 	}, nil
 }
@@ -117,14 +117,18 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 	if err := p.Check(m); err != nil {
 		return Description{}, err
 	}
-	config, err := decoderConfig(p.Text, proc, o.DType)
+	whole := p.wholeFolder()
+	config, entries, err := p.exportedParts(ctx, whole, proc, o.DType)
 	if err != nil {
 		return Description{}, err
 	}
-	var entries []safetensors.Entry
 	for _, param := range m.Params.All() {
 		name := strings.TrimPrefix(param.Name, vlm.DecoderPrefix)
-		e, err := exportEntry(ctx, name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
+		fileName := name
+		if whole != nil {
+			fileName = whole.fileName(name)
+		}
+		e, err := exportEntry(ctx, fileName, param, o.DType, func(dst []float32) error { return p.readForHub(name, dst) })
 		if err != nil {
 			return Description{}, err
 		}
@@ -141,6 +145,31 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
+// exportedParts returns config.json of an exported decoder, and the entries of the parts that it has
+// besides in a whole folder, nil for none.
+func (p *Decoder) exportedParts(ctx context.Context, whole *setSource, proc *vlm.Processor, dtype string) (config map[string]any, entries []safetensors.Entry, err error) {
+	if whole == nil {
+		config, err = decoderConfig(p.Text, proc, dtype)
+		return config, nil, err
+	}
+	if config, err = p.wholeConfig(proc, dtype); err != nil {
+		return nil, nil, err
+	}
+	entries, err = whole.otherEntries(ctx, dtype)
+	return config, entries, err
+}
+
+// readForHub reads a parameter as Hugging Face's files hold it.
+func (p *Decoder) readForHub(name string, dst []float32) error {
+	if err := p.weights.read(name, 0, dst); err != nil || !p.Text.UnitNorms() || !isNorm(name) {
+		return err
+	}
+	for i := range dst {
+		dst[i]--
+	}
+	return nil
+}
+
 // decoderConfig returns config.json of an exported decoder.
 func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[string]any, error) {
 	if s := c.RopeScaling; s != nil && s.Type == "frequency_factors" {
@@ -155,7 +184,7 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 		return nil, err
 	}
 	out["architectures"] = []string{vlm.Architectures[c.ModelType]}
-	out["torch_dtype"] = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[dtype]
+	out["torch_dtype"] = torchDTypes[dtype]
 	if eos := proc.EOSTokenID(); eos != nil {
 		out["eos_token_id"] = eos
 	}

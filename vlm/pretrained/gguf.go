@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -43,13 +44,14 @@ func openGGUF(path string) (*Decoder, error) {
 func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 	m := f.Metadata
 	arch, _ := m.Text("general.architecture")
-	if arch != "llama" && arch != "qwen3" {
-		return vlm.TextConfig{}, fmt.Errorf("general.architecture is %q; llama and qwen3 are supported", arch)
+	kind := modelTypes[arch]
+	if kind == "" {
+		return vlm.TextConfig{}, fmt.Errorf("general.architecture is %.40q; %s are supported", arch, strings.Join(slices.Sorted(maps.Keys(modelTypes)), ", "))
 	}
 	key := func(name string) string { return arch + "." + name }
 	fields := map[string]any{
-		"model_type": arch, "hidden_act": "silu",
-		"architectures": []string{vlm.Architectures[arch]},
+		"model_type": kind, "hidden_act": "silu",
+		"architectures": []string{vlm.Architectures[kind]},
 	}
 	for _, one := range []struct {
 		field, key string
@@ -64,6 +66,7 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 		switch {
 		case ok:
 			fields[one.field] = n
+		case arch == "gemma4" && one.field == "num_key_value_heads": // an array, see ggufGemma4
 		case one.needed || m.Has(key(one.key)):
 			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or not a number", key(one.key))
 		}
@@ -83,7 +86,10 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 	fields["vocab_size"] = embedding.Shape[0]
 	_, untied := f.Tensor("output.weight")
 	_, biased := f.Tensor("blk.0.attn_q.bias")
-	fields["tie_word_embeddings"], fields["attention_bias"] = !untied, biased
+	fields["tie_word_embeddings"], fields["attention_bias"] = !untied, biased && kind != "qwen2"
+	if isGemma(kind) {
+		return ggufGemma(f, arch, fields)
+	}
 	c, err := parseText(fields)
 	if err != nil {
 		return c, err
@@ -131,11 +137,11 @@ func formatValue(value any) string {
 
 // checkGGUF returns an error for settings that the decoder does not support.
 func checkGGUF(f *gguf.File, c vlm.TextConfig) error {
-	m, arch := f.Metadata, c.ModelType
+	m, arch := f.Metadata, archOf(c.ModelType)
 	for _, one := range []struct {
 		name string
 		want int
-	}{{"rope.dimension_count", c.HeadDim}, {"attention.value_length", c.HeadDim}, {"expert_count", 0}} {
+	}{{"rope.dimension_count", c.AttentionKinds()[0].HeadDim}, {"attention.value_length", c.AttentionKinds()[0].HeadDim}, {"expert_count", 0}} {
 		if n, ok := m.Int(arch + "." + one.name); ok && n != one.want {
 			return fmt.Errorf("%s.%s is %d; only %d is supported", arch, one.name, n, one.want)
 		}
@@ -165,19 +171,51 @@ var (
 		"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 		"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 	}
-	// ggufPrefixes map the names of an image embedder.
-	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}}
+	// gemmaLayerParts are those of Gemma's that differ.
+	gemmaLayerParts = map[string]string{
+		"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+	}
+	// ggufPrefixes map the names of the embedders of images and sound. Where two of GGUF's fit, the
+	// last is meant.
+	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}, {vlm.AudioPrefix + "embedding_projection.", "mm.a.input_projection."}}
 
-	layerName = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
+	layerName   = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
+	layerScalar = regexp.MustCompile(`^model\.layers\.(\d+)\.layer_scalar$`)
 )
 
-// GGUFName returns GGUF's name of a parameter, or "".
-func GGUFName(name string) string {
+// modelTypes are the model types of config.json by general.architecture.
+var modelTypes = map[string]string{
+	"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3": "gemma3_text", "gemma4": "gemma4_unified_text",
+}
+
+// archOf is general.architecture of a model type.
+func archOf(kind string) string {
+	for arch, k := range modelTypes {
+		if k == kind {
+			return arch
+		}
+	}
+	return kind
+}
+
+// layerPart is GGUF's name of a part of a layer, or "".
+func layerPart(kind, part string) string {
+	if name, ok := gemmaLayerParts[part]; ok && isGemma(kind) {
+		return name
+	}
+	return ggufLayerParts[part]
+}
+
+// GGUFName returns GGUF's name of a parameter of a model type, or "".
+func GGUFName(kind, name string) string {
 	if name, ok := ggufNames[name]; ok {
 		return name
 	}
-	if p := layerName.FindStringSubmatch(name); p != nil && ggufLayerParts[p[2]] != "" {
-		return "blk." + p[1] + "." + ggufLayerParts[p[2]] + "." + p[3]
+	if p := layerName.FindStringSubmatch(name); p != nil && layerPart(kind, p[2]) != "" {
+		return "blk." + p[1] + "." + layerPart(kind, p[2]) + "." + p[3]
+	}
+	if p := layerScalar.FindStringSubmatch(name); p != nil {
+		return "blk." + p[1] + ".layer_output_scale.weight"
 	}
 	for _, prefix := range ggufPrefixes {
 		if rest, ok := strings.CutPrefix(name, prefix[0]); ok {
@@ -187,8 +225,11 @@ func GGUFName(name string) string {
 	return ""
 }
 
+// ggufName is GGUF's name of a parameter.
+func (s *ggufSource) ggufName(name string) string { return GGUFName(s.config.ModelType, name) }
+
 func (s *ggufSource) shape(name string) ([]int, bool) {
-	t, ok := s.Tensor(GGUFName(name))
+	t, ok := s.Tensor(s.ggufName(name))
 	return t.Shape, ok
 }
 
@@ -197,14 +238,18 @@ func (s *ggufSource) files() []string { return s.Names() }
 func (s *ggufSource) unexpected(known func(string) bool) string {
 	expected := map[string]bool{}
 	for name := range ggufNames {
-		expected[GGUFName(name)] = known(name)
+		expected[s.ggufName(name)] = known(name)
 	}
+	parts := slices.Concat(slices.Collect(maps.Keys(ggufLayerParts)), slices.Collect(maps.Keys(gemmaLayerParts)))
 	for layer := range s.config.NumHiddenLayers {
-		for part := range ggufLayerParts {
+		names := []string{fmt.Sprintf("model.layers.%d.layer_scalar", layer)}
+		for _, part := range parts {
 			for _, kind := range []string{"weight", "bias"} {
-				name := fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind)
-				expected[GGUFName(name)] = known(name)
+				names = append(names, fmt.Sprintf("model.layers.%d.%s.%s", layer, part, kind))
 			}
+		}
+		for _, name := range names {
+			expected[s.ggufName(name)] = expected[s.ggufName(name)] || known(name)
 		}
 	}
 	for _, t := range s.Tensors {
@@ -221,7 +266,7 @@ func (s *ggufSource) unexpected(known func(string) bool) string {
 }
 
 func (s *ggufSource) read(name string, from int, dst []float32) error {
-	ggufName := GGUFName(name)
+	ggufName := s.ggufName(name)
 	t, ok := s.Tensor(ggufName)
 	if !ok {
 		return fmt.Errorf("%s: tensor %q is missing", s.Name(), ggufName)
@@ -254,7 +299,7 @@ func unpermute[T float32 | byte](dst []T, row, size, head int, read func(row int
 }
 
 func (s *ggufSource) format(name string) (quant.Format, bool) {
-	t, ok := s.Tensor(GGUFName(name))
+	t, ok := s.Tensor(s.ggufName(name))
 	if !ok || len(t.Shape) != 2 {
 		return 0, false
 	}
@@ -262,7 +307,7 @@ func (s *ggufSource) format(name string) (quant.Format, bool) {
 }
 
 func (s *ggufSource) readBlocks(name string, row int, dst []byte) error {
-	ggufName := GGUFName(name)
+	ggufName := s.ggufName(name)
 	t, ok := s.Tensor(ggufName)
 	if !ok {
 		return fmt.Errorf("%s: tensor %q is missing", s.Name(), ggufName)
@@ -307,23 +352,17 @@ func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	proc.SetEOS("", ggufEOS(f, tok))
+	if proc.Suppressed, err = ggufSuppressed(f.Metadata, tok.Len()); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
 	return proc, nil
 }
 
 func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 	m := f.Metadata
-	if kind, _ := m.Text("tokenizer.ggml.model"); kind != "gpt2" {
-		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2 (byte-level BPE) is supported", kind)
-	}
-	var v tokenizer.Vocabulary
-	var ok, okMerges bool
-	v.Tokens, ok = m.Texts("tokenizer.ggml.tokens")
-	v.Merges, okMerges = m.Texts("tokenizer.ggml.merges")
-	if !ok || !okMerges {
-		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
-	}
-	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
-		return nil, errors.New("tokenizer.ggml.pre is missing, so the pre-tokenizer is unknown; convert the model to GGUF again with current tools")
+	v, err := ggufVocabulary(m)
+	if err != nil {
+		return nil, err
 	}
 	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
 		for _, k := range kinds {
@@ -331,11 +370,61 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 		}
 	}
 	markEOS(&v)
-	var err error
+	markVisible(&v)
 	if v.Before, v.After, err = ggufSpecialTokens(m, v); err != nil {
 		return nil, err
 	}
 	return tokenizer.FromVocabulary(v)
+}
+
+// ggufVocabulary reads the tokens, and their merges or scores, by the kind of the tokenizer.
+func ggufVocabulary(m gguf.Metadata) (v tokenizer.Vocabulary, err error) {
+	kind, _ := m.Text("tokenizer.ggml.model")
+	table, ok := "tokenizer.ggml.merges", false
+	switch kind {
+	case "gpt2", tokenizerGemma4:
+		v.Merges, ok = m.Texts(table)
+	case tokenizerSentencePiece:
+		table = "tokenizer.ggml.scores"
+		v.Scores, ok = m.Floats(table)
+	default:
+		return v, fmt.Errorf("tokenizer.ggml.model is %q; gpt2 (byte-level BPE), llama (SentencePiece) and gemma4 are supported", kind)
+	}
+	var okTokens bool
+	if v.Tokens, okTokens = m.Texts("tokenizer.ggml.tokens"); !ok || !okTokens {
+		return v, fmt.Errorf("tokenizer.ggml.tokens or %s is missing", table)
+	}
+	switch kind {
+	case tokenizerGemma4:
+		v.Pre = tokenizer.Gemma4
+	case tokenizerSentencePiece:
+		v.Pre = tokenizer.SentencePiece
+		if prefix, ok := m.Bool("tokenizer.ggml.add_space_prefix"); prefix || !ok {
+			return v, errors.New("tokenizer.ggml.add_space_prefix is true, as in Llama 2; of SentencePiece's tokenizers only those without a space before the text are supported, such as Gemma's")
+		}
+	default:
+		if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
+			return v, errors.New("tokenizer.ggml.pre is missing, so the pre-tokenizer is unknown; convert the model to GGUF again with current tools")
+		}
+	}
+	return v, nil
+}
+
+// Values of tokenizer.ggml.model beside gpt2.
+const (
+	tokenizerSentencePiece = "llama"
+	tokenizerGemma4        = "gemma4"
+)
+
+// markVisible marks the user-defined tokens of Gemma 4's files as control tokens, which they are in
+// its tokenizer.json. llama.cpp's converter changes them so that its parser of answers sees them; in
+// a user's text they would begin a thought or call a tool.
+func markVisible(v *tokenizer.Vocabulary) {
+	for id := range v.Kinds {
+		if v.Pre == tokenizer.Gemma4 && id < len(v.Tokens) && v.Kinds[id] == tokenizer.KindUserDefined && strings.Contains(v.Tokens[id], "|") {
+			v.Kinds[id] = tokenizer.KindControl
+		}
+	}
 }
 
 // markEOS marks tokens that end generation by their name as control tokens, whatever their type in
@@ -370,7 +459,8 @@ func ggufSpecialTokens(m gguf.Metadata, v tokenizer.Vocabulary) (before, after [
 		}
 		return v.Tokens[id : id+1], nil
 	}
-	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", v.Pre == "llama-bpe" && m.Has("tokenizer.ggml.bos_token_id")); err == nil {
+	bos := (v.Pre == "llama-bpe" || v.Pre == tokenizer.SentencePiece || v.Pre == tokenizer.Gemma4) && m.Has("tokenizer.ggml.bos_token_id")
+	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", bos); err == nil {
 		after, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
 	}
 	return before, after, err

@@ -114,7 +114,7 @@ func (p *Decoder) structure() (*vlm.Model, *vlm.Processor, error) {
 		c, patches = *p.model, p.model.Vision.Patches()
 	}
 	proc, err := p.Processor(patches)
-	if err != nil {
+	if err = hear(c, proc, err); err != nil {
 		return nil, nil, err
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})
@@ -131,7 +131,7 @@ const exportRows = 1 << 22
 // in the source in the same format are copied.
 func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t gguf.Type) (gguf.Entry, error) {
 	name, _ := p.fileName(param)
-	e := gguf.Entry{Name: GGUFName(name), Type: t, Shape: p.shape(m, param)}
+	e := gguf.Entry{Name: GGUFName(m.Config.Text.ModelType, name), Type: t, Shape: p.shape(m, param)}
 	if e.Name == "" {
 		return e, fmt.Errorf("parameter %s has no name in a GGUF file", param.Name)
 	}
@@ -241,21 +241,32 @@ func ropeEntries(c vlm.TextConfig) []gguf.Entry {
 func ggufMetadata(m *vlm.Model, proc *vlm.Processor, fileType uint32, name string) ([]gguf.Pair, error) {
 	c := m.Config.Text
 	pairs := []gguf.Pair{
-		{Key: "general.architecture", Value: c.ModelType}, {Key: "general.type", Value: "model"}, {Key: "general.name", Value: name},
+		{Key: "general.architecture", Value: archOf(c.ModelType)}, {Key: "general.type", Value: "model"}, {Key: "general.name", Value: name},
 		{Key: "general.file_type", Value: fileType}, {Key: "general.quantization_version", Value: uint32(2)},
 	}
 	add := func(key string, value any) {
-		pairs = append(pairs, gguf.Pair{Key: c.ModelType + "." + key, Value: value})
+		pairs = append(pairs, gguf.Pair{Key: archOf(c.ModelType) + "." + key, Value: value})
 	}
 	for _, one := range []struct {
 		key string
 		n   int
 	}{
 		{"block_count", c.NumHiddenLayers}, {"context_length", c.MaxPositionEmbeddings}, {"embedding_length", c.HiddenSize},
-		{"feed_forward_length", c.IntermediateSize}, {"attention.head_count", c.NumAttentionHeads}, {"attention.head_count_kv", c.NumKeyValueHeads},
-		{"attention.key_length", c.HeadDim}, {"attention.value_length", c.HeadDim}, {"rope.dimension_count", c.HeadDim}, {"vocab_size", c.VocabSize},
+		{"feed_forward_length", c.IntermediateSize}, {"attention.head_count", c.NumAttentionHeads}, {"vocab_size", c.VocabSize},
 	} {
 		add(one.key, uint32(one.n))
+	}
+	head := uint32(c.AttentionKinds()[0].HeadDim)
+	add("attention.key_length", head)
+	add("attention.value_length", head)
+	add("rope.dimension_count", head)
+	if isGemma(c.ModelType) {
+		if err := addGemma(add, c); err != nil {
+			return nil, err
+		}
+	}
+	if c.ModelType != "gemma4_unified_text" {
+		add("attention.head_count_kv", uint32(c.NumKeyValueHeads))
 	}
 	add("attention.layer_norm_rms_epsilon", float32(c.RMSNormEps))
 	add("rope.freq_base", float32(c.RopeTheta))
@@ -298,8 +309,12 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add := func(key string, value any) {
 		pairs = append(pairs, gguf.Pair{Key: "tokenizer." + key, Value: value})
 	}
-	add("ggml.model", "gpt2")
-	add("ggml.pre", v.Pre)
+	if v.Pre == tokenizer.Gemma4 {
+		add("ggml.model", tokenizerGemma4)
+	} else {
+		add("ggml.model", "gpt2")
+		add("ggml.pre", v.Pre)
+	}
 	add("ggml.tokens", v.Tokens)
 	add("ggml.token_type", kinds)
 	add("ggml.merges", v.Merges)
@@ -318,6 +333,9 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add("ggml.add_bos_token", len(v.Before) > 0)
 	add("ggml.add_eos_token", len(v.After) > 0)
 	add("ggml.add_space_prefix", false)
+	if len(proc.Suppressed) > 0 {
+		pairs = append(pairs, gguf.Pair{Key: keySuppressed, Value: proc.Suppressed})
+	}
 	if !proc.NoChatTemplate {
 		add("chat_template", proc.Template().Source())
 	}

@@ -81,6 +81,9 @@ func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]
 	if largest == 1 && slices.Min(factors) == 1 {
 		return nil, nil
 	}
+	if turned := slices.Index(factors, vlm.UnturnedFactor); turned > 0 && isProportional(factors, turned) {
+		return map[string]any{"rope_type": "proportional", "partial_rotary_factor": float64(turned) / float64(len(factors))}, nil
+	}
 	for _, original := range []int{8192, 4096, 16384, 32768, context} {
 		s := vlm.RoPEScaling{Type: "llama3", Factor: float64(largest), OriginalContext: original, LowFreqFactor: 1, HighFreqFactor: 4}
 		if s.Matches(factors, headDim, theta) {
@@ -92,6 +95,16 @@ func ggufFactors(f *gguf.File, context, headDim int, theta float64) (map[string]
 	return map[string]any{"rope_type": "frequency_factors", "factors": factors}, nil
 }
 
+// isProportional reports whether the first divisors are 1 and all others those of frequencies of 0.
+func isProportional(factors []float32, turned int) bool {
+	for i, f := range factors {
+		if want := float32(vlm.UnturnedFactor); i < turned && f != 1 || i >= turned && f != want {
+			return false
+		}
+	}
+	return true
+}
+
 var (
 	// significantGGUFKeys match settings that change what a decoder computes.
 	significantGGUFKeys = regexp.MustCompile(`rope|scal|window|softcap|norm|clamp|sink|parallel_residual|alibi`)
@@ -99,12 +112,15 @@ var (
 	supportedGGUFKeys = regexp.MustCompile(`^(rope\.(freq_base|dimension_count|scale_linear|scaling\.(type|factor|original_context_length|finetuned|attn_factor|yarn_.*))|attention\.layer_norm(_rms)?_epsilon)$`)
 )
 
+// gemmaGGUFKeys match those of Gemma's that are read.
+var gemmaGGUFKeys = regexp.MustCompile(`^(attention\.sliding_window(_pattern)?|rope\.(freq_base_swa|dimension_count_swa)|final_logit_softcapping)$`)
+
 // checkGGUFKeys returns an error for a significant setting that is not read, unless its value is
 // neutral.
 func checkGGUFKeys(m gguf.Metadata, c vlm.TextConfig) error {
 	for _, key := range m.Keys() {
-		name, found := strings.CutPrefix(key, c.ModelType+".")
-		if !found || !significantGGUFKeys.MatchString(name) || supportedGGUFKeys.MatchString(name) {
+		name, found := strings.CutPrefix(key, archOf(c.ModelType)+".")
+		if !found || !significantGGUFKeys.MatchString(name) || supportedGGUFKeys.MatchString(name) || isGemma(c.ModelType) && gemmaGGUFKeys.MatchString(name) {
 			continue
 		}
 		if n, ok := m.Int(key); ok && (n == 0 || strings.HasSuffix(name, "sliding_window") && n >= c.MaxPositionEmbeddings) {

@@ -24,11 +24,11 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a model folder: %w", dir, err)
 	}
-	p := &Decoder{Path: dir, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
+	p := &Decoder{Path: dir, config: data, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
 	var quantised struct {
 		Config json.RawMessage `json:"quantization_config"`
 	}
-	if err := json.Unmarshal(data, &p.Text); err != nil {
+	if p.Text, err = vlm.ParseText(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if json.Unmarshal(data, &quantised) == nil && len(quantised.Config) > 0 && string(quantised.Config) != "null" {
@@ -42,7 +42,11 @@ func openHuggingFace(dir string) (*Decoder, error) {
 		return nil, err
 	}
 	source := newSetSource(set)
+	source.unitNorms = p.Text.UnitNorms()
 	p.weights = source
+	if p.Whole, err = source.wholeConfig(data); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), set.Close())
+	}
 	if p.Text.TieWordEmbeddings {
 		err = source.checkTied(p)
 	}
@@ -83,15 +87,24 @@ func checkWeightFiles(dir string) error {
 // setSource reads safetensors files with Hugging Face's names.
 type setSource struct {
 	*safetensors.Set
-	noModelPrefix bool // names lack the prefix "model.", as saved by transformers' AutoModel
-	headOnly      bool // the table of tied weights is stored under the name of the head
-	headCopied    bool // the head is stored too, equal to the embedding
+	prefix     string // what names have instead of "model."
+	headOnly   bool   // the table of tied weights is stored under the name of the head
+	headCopied bool   // the head is stored too, equal to the embedding
+	unitNorms  bool   // norms are stored as w, and multiply by 1 + w
 }
 
+// modelPrefixes are the beginnings of a decoder's names, instead of "model.": none, as saved by
+// transformers' AutoModel, and those of models with other parts.
+var modelPrefixes = []string{"", "model.language_model.", "language_model.model."}
+
 func newSetSource(set *safetensors.Set) *setSource {
-	s := &setSource{Set: set}
+	s := &setSource{Set: set, prefix: "model."}
 	has := func(name string) bool { _, ok := set.Tensor(name); return ok }
-	s.noModelPrefix = !has("model.norm.weight") && has("norm.weight")
+	for _, prefix := range modelPrefixes {
+		if !has("model.norm.weight") && has(prefix+"norm.weight") {
+			s.prefix = prefix
+		}
+	}
 	s.headOnly = !has(s.fileName(EmbeddingName)) && has(HeadName)
 	return s
 }
@@ -101,8 +114,22 @@ func (s *setSource) fileName(name string) string {
 	if s.headOnly && name == EmbeddingName {
 		return HeadName
 	}
-	if s.noModelPrefix {
-		return strings.TrimPrefix(name, "model.")
+	if rest, ok := strings.CutPrefix(name, "model."); ok {
+		return s.prefix + rest
+	}
+	return s.partName(name)
+}
+
+// paramName is the inverse of fileName; it is "" for a tensor of another part of the model.
+func (s *setSource) paramName(name string) string {
+	rest, inDecoder := strings.CutPrefix(name, s.prefix)
+	switch {
+	case s.headOnly && name == HeadName:
+		return EmbeddingName
+	case inDecoder && name != HeadName:
+		return "model." + rest
+	case strings.Contains(s.prefix, "language_model"):
+		return ""
 	}
 	return name
 }
@@ -151,8 +178,17 @@ func (s *setSource) shape(name string) ([]int, bool) {
 }
 
 func (s *setSource) read(name string, from int, dst []float32) error {
-	return s.ReadFloats(s.fileName(name), from, dst)
+	if err := s.ReadFloats(s.fileName(name), from, dst); err != nil || !s.unitNorms || !isNorm(name) {
+		return err
+	}
+	for i := range dst {
+		dst[i]++
+	}
+	return nil
 }
+
+// isNorm reports whether a parameter is the weight of a norm.
+func isNorm(name string) bool { return strings.HasSuffix(name, "norm.weight") }
 
 func (s *setSource) files() []string { return s.Files() }
 
@@ -161,14 +197,8 @@ var invFreq = regexp.MustCompile(`^(model\.)?(layers\.\d+\.self_attn\.)?rotary_e
 
 func (s *setSource) unexpected(known func(string) bool) string {
 	for _, name := range s.Names() {
-		param := name
-		switch {
-		case s.headOnly && name == HeadName:
-			param = EmbeddingName
-		case s.noModelPrefix && name != HeadName:
-			param = "model." + name
-		}
-		if !known(param) && !(s.headCopied && name == HeadName) && !invFreq.MatchString(name) {
+		param := s.paramName(name)
+		if param != "" && !known(param) && !(s.headCopied && name == HeadName) && !invFreq.MatchString(name) {
 			return name
 		}
 	}

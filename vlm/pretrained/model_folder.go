@@ -37,7 +37,7 @@ func SaveConfig(m *vlm.Model, proc *vlm.Processor, dir string) error {
 	}
 	for name, value := range map[string]any{
 		"config.json":              m.Config,
-		"preprocessor_config.json": preprocessorConfig(m.Config.Vision),
+		"preprocessor_config.json": preprocessorConfig(m.Config),
 		"generation_config.json":   proc.GenerationConfig(),
 	} {
 		if err := WriteJSON(filepath.Join(dir, name), value); err != nil {
@@ -48,12 +48,25 @@ func SaveConfig(m *vlm.Model, proc *vlm.Processor, dir string) error {
 }
 
 // preprocessorConfig is preprocessor_config.json.
-func preprocessorConfig(v vlm.VisionConfig) map[string]any {
-	return map[string]any{
-		"image_processor_type": vlm.ModelType, "size": map[string]int{"shortest_edge": v.ImageSize},
-		"crop_size": v.ImageSize, "patch_size": v.PatchSize,
-		"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
+func preprocessorConfig(c vlm.Config) map[string]any {
+	out := map[string]any{}
+	if v := c.Vision; !v.None() {
+		out = map[string]any{
+			"image_processor_type": vlm.ModelType, "size": map[string]int{"shortest_edge": v.ImageSize},
+			"crop_size": v.ImageSize, "patch_size": v.PatchSize,
+			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
+		}
 	}
+	if c.Vision.KeepsAspect() {
+		delete(out, "size")
+		delete(out, "crop_size")
+		out["max_patches"] = c.Vision.MaxPatches
+	}
+	if a := c.Audio; !a.None() { // the names of transformers' feature extractors
+		out["feature_extractor_type"], out["sampling_rate"] = vlm.ModelType, a.SampleRate
+		out["audio_samples_per_token"], out["hop_length"] = a.FrameSize, a.Hop()
+	}
+	return out
 }
 
 // TensorValues returns a parameter's values in one of the parameters' buffers.
@@ -108,7 +121,7 @@ func ReadWeights(m *vlm.Model, dev engine.Device, path string) error {
 			return err
 		}
 		defer p.Close()
-		return p.loadWeights(dev, m)
+		return p.LoadWeights(dev, m)
 	}
 	return readFolder(m, dev, path)
 }
@@ -274,7 +287,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	}
 	defer p.Close()
 	o.store(m, p.format)
-	return newRunner(path, m, proc, dev, func() error { return p.loadWeights(dev, m) })
+	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
 }
 
 // OpenModel reads a model's folder or GGUF file without its weights.
@@ -283,8 +296,12 @@ func OpenModel(path string) (*vlm.Model, *vlm.Processor, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if n := proc.Tokenizer.Len(); n > c.Text.VocabSize || int(proc.ImageID()) != c.ImageTokenID {
+	n := proc.Tokenizer.Len()
+	if n > c.Text.VocabSize || !c.Vision.None() && int(proc.ImageID()) != c.ImageTokenID {
 		return nil, nil, fmt.Errorf("%s: the tokenizer has %d ids and <|image|> is %d, config.json has %d ids and %d", path, n, proc.ImageID(), c.Text.VocabSize, c.ImageTokenID)
+	}
+	if !c.Audio.None() && int(proc.AudioID()) != c.AudioTokenID {
+		return nil, nil, fmt.Errorf("%s: <|audio|> is %d in the tokenizer and %d in config.json", path, proc.AudioID(), c.AudioTokenID)
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})
 	return m, proc, err
@@ -296,7 +313,7 @@ func openConfig(path string) (c vlm.Config, proc *vlm.Processor, err error) {
 		if c, err = vlm.ReadConfig(path); err == nil {
 			proc, err = loadProcessor(path, c.Vision.Patches())
 		}
-		return c, proc, err
+		return c, proc, hear(c, proc, err)
 	}
 	p, err := openGGUF(path)
 	if err != nil {
@@ -307,7 +324,15 @@ func openConfig(path string) (c vlm.Config, proc *vlm.Processor, err error) {
 		return c, nil, fmt.Errorf("%s holds a decoder without an image embedder; to train from it use --decoder", path)
 	}
 	proc, err = p.processor(p.model.Vision.Patches())
-	return *p.model, proc, err
+	return *p.model, proc, hear(*p.model, proc, err)
+}
+
+// hear adds <|audio|> to the processor of a model that hears.
+func hear(c vlm.Config, proc *vlm.Processor, err error) error {
+	if err != nil || c.Audio.None() {
+		return err
+	}
+	return proc.HearAudio()
 }
 
 // WriteJSON writes a value as indented JSON and syncs the file.

@@ -22,13 +22,17 @@ import (
 	"patchwork/vlm/tokenizer"
 )
 
-// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of the Llama or
-// Qwen3 architecture.
+// Decoder is a pretrained language model: a Hugging Face folder or a GGUF file of a Llama, Qwen
+// or Gemma.
 type Decoder struct {
 	Path string
 	Text vlm.TextConfig
+	// Whole is the configuration with the embedders of images and sound of a Gemma 4 folder; nil: there
+	// are none.
+	Whole *vlm.Config
 
 	weights   weightSource
+	config    []byte // config.json of a Hugging Face folder
 	processor func(patches int) (*vlm.Processor, error)
 	model     *vlm.Config // of a GGUF file with an image embedder; nil: only a decoder
 }
@@ -37,14 +41,15 @@ type Decoder struct {
 // ok is false for a parameter that is not there.
 func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	return name, (inDecoder || p.model != nil) && param.Group != vlm.GroupAdapter
+	return name, (inDecoder || p.model != nil || p.Whole != nil && isGemmaPart(name)) && param.Group != vlm.GroupAdapter
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
 type weightSource interface {
 	// shape returns a parameter's shape in Hugging Face's layout.
 	shape(name string) (shape []int, ok bool)
-	// read reads whole rows, from row-major index from on, into dst.
+	// read reads whole rows, from row-major index from on, into dst. Norms are as parameters hold
+	// them: with TextConfig.UnitNorms 1 + w.
 	read(name string, from int, dst []float32) error
 	// unexpected returns the name of a tensor that is not known, or "".
 	unexpected(known func(name string) bool) string
@@ -75,10 +80,7 @@ func (p *Decoder) Processor(patches int) (*vlm.Processor, error) {
 	if err != nil {
 		return nil, err
 	}
-	own := proc.Tokenizer.Len()
-	if proc.AddedImageToken {
-		own--
-	}
+	own := proc.Tokenizer.Len() - len(proc.AddedTokens())
 	if own > p.Text.VocabSize {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids, but the embedding has %d rows", p.Path, own, p.Text.VocabSize)
 	}
@@ -98,26 +100,29 @@ func (p *Decoder) Config() vlm.Config {
 	return vlm.Config{ModelType: vlm.ModelType, Text: p.Text, ImageTokenID: -1, Attention: packing.Document, FormatVersion: vlm.FormatVersion}
 }
 
-// Load reads the weights into a model that has passed Check, and initialises the rows of <|image|>
-// if it was added to the tokenizer.
+// Load reads the weights into a model that has passed Check, and initialises the rows of the
+// placeholders that were added to the tokenizer.
 func (p *Decoder) Load(dev engine.Device, m *vlm.Model, proc *vlm.Processor, seed uint64) error {
-	if err := p.loadWeights(dev, m); err != nil || !proc.AddedImageToken {
+	if err := p.LoadWeights(dev, m); err != nil {
 		return err
 	}
-	return setImageRows(dev, m, proc, func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
+	return setRows(dev, m, proc.AddedTokens(), func(param *nn.Param) []float32 { return param.Draw(seed, param.Shape[1]) })
 }
 
-// setImageRows sets the vocabulary's rows of <|image|>.
-func setImageRows(dev engine.Device, m *vlm.Model, proc *vlm.Processor, row func(param *nn.Param) []float32) error {
+// setRows sets the vocabulary's rows of tokens.
+func setRows(dev engine.Device, m *vlm.Model, ids []int32, row func(param *nn.Param) []float32) error {
 	for _, param := range m.VocabularyParams() {
-		if err := m.Params.SetRow(dev, param, int(proc.ImageID()), row(param)); err != nil {
-			return err
+		for _, id := range ids {
+			if err := m.Params.SetRow(dev, param, int(id), row(param)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (p *Decoder) loadWeights(dev engine.Device, m *vlm.Model) error {
+// LoadWeights reads the weights into a model that has passed Check.
+func (p *Decoder) LoadWeights(dev engine.Device, m *vlm.Model) error {
 	for _, param := range m.Params.All() {
 		name, ok := p.fileName(param)
 		if !ok {

@@ -21,13 +21,14 @@ import (
 const maxListed = 5
 
 // checkGradients warns after a run's first step if parameters that are trained got no gradient.
-func (t *trainer) checkGradients(ctx context.Context, images int64) error {
+func (t *trainer) checkGradients(ctx context.Context, images, clips int64) error {
 	zero, err := t.trainStep.zeroGradients(ctx)
 	if err != nil {
 		return err
 	}
 	zero = slices.DeleteFunc(zero, func(p *nn.Param) bool {
-		return images == 0 && p.Group == vlm.GroupEmbedder || // the step has no image
+		sound := strings.HasPrefix(p.Name, vlm.AudioPrefix)
+		return p.Group == vlm.GroupEmbedder && (sound && clips == 0 || !sound && images == 0) || // the step has none
 			p.Group == vlm.GroupAdapter && strings.HasSuffix(p.Name, ".lora_A.weight") // lora_B is 0 at first
 	})
 	if len(zero) == 0 {
@@ -79,13 +80,14 @@ func (t *trainer) blankDue() bool {
 	return t.state.ValStep == 0 || t.state.Step == t.steps
 }
 
-// blankLoss is the validation loss with white images in place of the rows' own; ok is false if no
-// row has an image.
+// blankLoss is the validation loss with white images and silence in place of the rows' own; ok is
+// false if no row has either.
 func (t *trainer) blankLoss(ctx context.Context) (loss float64, ok bool, err error) {
-	images := 0
+	files := 0
 	loss, targets, err := t.validationLoss(ctx, func(b *loader.Batch) []byte {
-		images += len(b.Images)
+		files += len(b.Images) + len(b.Clips)
+		clear(b.Frames)
 		return bytes.Repeat([]byte{255}, len(b.Pixels))
 	})
-	return loss, images > 0 && targets > 0, err
+	return loss, files > 0 && targets > 0, err
 }

@@ -23,14 +23,14 @@ func (t *trainer) openDecoder() error {
 	if t.decoder, err = describeDecoder(p); err != nil {
 		return err
 	}
-	if t.processor, err = p.Processor(t.Recipe.Vision.Patches()); err != nil {
+	if t.processor, err = t.Recipe.hear(p.Processor(t.Recipe.Vision.Patches())); err != nil {
 		return err
 	}
 	if t.processor.NoChatTemplate {
 		return fmt.Errorf("--decoder: %s has no chat template, which training needs; use the instruct version of the model", t.Decoder)
 	}
 	t.Recipe = t.Recipe.withText(p.WithTokens(t.processor.Tokenizer))
-	if t.model, err = vlm.NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init); err != nil {
+	if t.model, err = vlm.NewModel(t.Recipe.configOf(*t.Recipe.Text, t.processor), t.Recipe.Init); err != nil {
 		return err
 	}
 	return p.Check(t.model)
@@ -64,7 +64,13 @@ func (t *trainer) reopenDecoder(checkpoint string) error {
 
 // withText returns the recipe with another decoder, and the embedder adapted to its hidden size.
 func (r Recipe) withText(text vlm.TextConfig) Recipe {
-	r.Text, r.Vision.HiddenSize = &text, text.HiddenSize
+	r.Text = &text
+	if !r.Vision.None() {
+		r.Vision.HiddenSize = text.HiddenSize
+	}
+	if !r.Audio.None() {
+		r.Audio.HiddenSize = text.HiddenSize
+	}
 	return r
 }
 
@@ -75,7 +81,7 @@ func (r Recipe) WithDecoder(path string) (Recipe, error) {
 		return r, err
 	}
 	defer p.Close()
-	proc, err := p.Processor(r.Vision.Patches())
+	proc, err := r.hear(p.Processor(r.Vision.Patches()))
 	if err != nil {
 		return r, err
 	}

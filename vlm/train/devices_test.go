@@ -112,7 +112,7 @@ func TestDispatchesOfAnUpdate(t *testing.T) {
 	for _, preset := range []string{"shapes", "smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(preset)
 		require.NoError(t, err)
-		m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+		m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 		require.NoError(t, err)
 		plan, _, err := planUpdate(m, nn.AdamW{}, nil)
 		require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestDispatchesOfAToken(t *testing.T) {
 		require.NoError(t, err)
 		text := *r.Text
 		text.NumHiddenLayers = 2
-		m, err := vlm.NewModel(r.config(text, text.VocabSize-1), r.Init)
+		m, err := vlm.NewModel(r.plannedConfig(text), r.Init)
 		require.NoError(t, err)
 		if n := decodedToken(t, m, 0); n != 3+2*6 {
 			t.Errorf("%s: a token takes %d dispatches, want %d", preset, n, 3+2*6)
@@ -148,7 +148,7 @@ func layerDispatches(t *testing.T, preset, dtype string, plan func(t *testing.T,
 	for i := range counts {
 		text := *r.Text
 		text.NumHiddenLayers = 2 + i
-		m, err := vlm.NewModel(r.config(text, text.VocabSize-1), r.Init)
+		m, err := vlm.NewModel(r.plannedConfig(text), r.Init)
 		require.NoError(t, err)
 		m.Store(storage)
 		counts[i] = plan(t, m, r.SeqLen)

@@ -111,7 +111,7 @@ func TestEstimatedSmallCards(t *testing.T) {
 func TestBindings(t *testing.T) {
 	r, err := Preset("smollm2-135m")
 	require.NoError(t, err)
-	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 	require.NoError(t, err)
 	for _, recompute := range []bool{false, true} {
 		s := TrainStep{model: m, in: m.NewInputs(1, 1024, 4, 1024), optimizer: nn.AdamW{MaxNorm: 1}, Recompute: recompute}

@@ -107,8 +107,16 @@ func (s benchSize) scaled(r Recipe) Recipe {
 // parameters counts the weights of the decoder's matmuls.
 func (s benchSize) parameters(r Recipe) float64 {
 	t := r.Text
-	layer := t.HiddenSize * (2*t.HeadDim*(t.NumAttentionHeads+t.NumKeyValueHeads) + 3*t.IntermediateSize)
-	return float64(s.layers*layer + s.vocabulary*t.HiddenSize)
+	weights := s.vocabulary * t.HiddenSize
+	for i := range s.layers {
+		l := t.Layer(i)
+		keys := 2 // and values
+		if l.KeysAsValues {
+			keys = 1
+		}
+		weights += t.HiddenSize * (l.HeadDim*(2*l.Heads+keys*l.KVHeads) + 3*t.IntermediateSize)
+	}
+	return float64(weights)
 }
 
 // flops estimates a step: two operations per weight and token forward, four backward.

@@ -159,7 +159,7 @@ func TestSegmentedArena(t *testing.T) {
 	for _, name := range []string{"smollm2-135m", "qwen3-1.7b"} {
 		r, err := Preset(name)
 		require.NoError(t, err)
-		m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+		m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 		require.NoError(t, err)
 		for _, recompute := range []bool{false, true} {
 			program, _, err := recordStep(m, m.NewInputs(r.BatchSize, r.SeqLen, 4, r.SeqLen), nn.Options{Train: true, Recompute: recompute})

@@ -262,10 +262,16 @@ func (t *trainer) openData(ctx context.Context) error {
 	if rows.Len() == 0 {
 		return fmt.Errorf("%s: no rows to train on", t.Data[0].Name())
 	}
-	if hasImages, err := train.HasImages(data.ImageSearchRows); err != nil {
+	hasImages, err := train.HasImages(data.ImageSearchRows)
+	if err != nil {
 		return err
-	} else if !hasImages {
-		t.warn("no row of the data has an image: the model is trained on text only")
+	}
+	hasSound, err := train.HasSound(data.ImageSearchRows)
+	if err != nil {
+		return err
+	}
+	if !hasImages && !hasSound {
+		t.warn("no row of the data has an image or sound: the model is trained on text only")
 	}
 	if err := t.openModel(); err != nil {
 		return err
@@ -284,7 +290,7 @@ func (t *trainer) openData(ctx context.Context) error {
 		t.stats.ListTo(t.badRows, train)
 		valStats.ListTo(t.badRows, valSet)
 	}
-	c := t.Recipe.loaderConfig(t.model.Config.Vision)
+	c := t.Recipe.loaderConfig(t.model.Config.Vision, t.model.Config.Audio)
 	if t.Device.Info().Hardware() {
 		c.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -295,7 +301,7 @@ func (t *trainer) openData(ctx context.Context) error {
 	}
 	t.train = loader.New(train, &rows, t.processor, c, t.stats)
 	ofVal.Shuffle, ofVal.MaxBadFraction, ofVal.Accumulate, ofVal.Epochs, ofVal.Keep = data.Shuffle{}, 1, 1, 1, true
-	ofVal.Flip = false
+	ofVal.Flip, ofVal.Perturb = false, false
 	t.val = loader.New(valSet, validationRows(valSet, valRows, t.Recipe.ValRows), t.processor, ofVal, valStats)
 	return t.checkShuffle()
 }
@@ -323,7 +329,14 @@ func (t *trainer) openIndex(train *data.Dataset, c *loader.Config) error {
 	if err != nil {
 		return err
 	}
-	c.Index = data.OpenIndex(train, fmt.Sprintf("%s %d %s", fingerprint, t.Recipe.SeqLen, t.Recipe.Turns))
+	key := fmt.Sprintf("%s %d %s", fingerprint, t.Recipe.SeqLen, t.Recipe.Turns)
+	if a := t.model.Config.Audio; !a.None() {
+		key += fmt.Sprintf(" %d %d %d", a.SampleRate, a.FrameSize, a.Hop())
+	}
+	if v := t.model.Config.Vision; v.KeepsAspect() {
+		key += fmt.Sprintf(" keep %d %d %d", v.PatchSize, v.MaxPatches, v.MaxGrid)
+	}
+	c.Index = data.OpenIndex(train, key)
 	c.IndexError = func(err error) {
 		t.warn("the index of the data's lengths cannot be written (%v): resuming and counting steps will take longer", err)
 	}
@@ -377,10 +390,10 @@ func (t *trainer) openModel() error {
 		_, err := t.basePath()
 		return err
 	}
-	if t.processor, err = pretrained.PresetProcessor(t.Recipe.Preset, t.Recipe.Vision.Patches()); err != nil {
+	if t.processor, err = t.Recipe.hear(pretrained.PresetProcessor(t.Recipe.Preset, t.Recipe.Vision.Patches())); err != nil {
 		return err
 	}
-	t.model, err = vlm.NewModel(t.Recipe.config(*t.Recipe.Text, int(t.processor.ImageID())), t.Recipe.Init)
+	t.model, err = vlm.NewModel(t.Recipe.configOf(*t.Recipe.Text, t.processor), t.Recipe.Init)
 	if err == nil && t.processor.Tokenizer.Len() > t.Recipe.Text.VocabSize {
 		err = fmt.Errorf("the tokenizer has %d ids, vocab_size is %d", t.processor.Tokenizer.Len(), t.Recipe.Text.VocabSize)
 	}

@@ -32,7 +32,7 @@ func TestMuonMatrices(t *testing.T) {
 			r.Optimizer = c.optimizer
 			text := *r.Text
 			text.NumHiddenLayers, text.TieWordEmbeddings = 1, false
-			m, err := vlm.NewModel(r.config(text, 5), r.Init)
+			m, err := vlm.NewModel(r.config(text, 5, 0), r.Init)
 			require.NoError(t, err)
 			note := ""
 			tr := trainer{Options: Options{Recipe: r, Model: c.model, Decoder: c.decoder, Observe: Observer{Note: func(s string) { note = s }}}, model: m}

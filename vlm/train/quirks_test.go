@@ -60,10 +60,10 @@ func TestQuirkRows(t *testing.T) {
 
 func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Processor) {
 	stats := data.NewRowStats(nil)
-	f := loader.New(set, rowSet(want.Row), p, r.loaderConfig(r.Vision), stats)
+	f := loader.New(set, rowSet(want.Row), p, r.loaderConfig(r.Vision, r.Audio), stats)
 	samples, err := f.Samples(want.Row)
 	require.NoError(t, err)
-	_, images, err := f.Row(want.Row)
+	_, files, err := f.Row(want.Row)
 	require.NoError(t, err)
 	used := stats.Bad() == 0
 	if used != (want.Expect == data.Use) && !want.Either {
@@ -84,14 +84,14 @@ func (want quirk) check(t *testing.T, set *data.Dataset, r Recipe, p *vlm.Proces
 	if turns != want.Turns {
 		t.Errorf("%d turns, want %d", turns, want.Turns)
 	}
-	if len(images) != len(want.Images) {
-		t.Fatalf("%d images, want %d", len(images), len(want.Images))
+	if len(files.Images) != len(want.Images) {
+		t.Fatalf("%d images, want %d", len(files.Images), len(want.Images))
 	}
 	for i, img := range want.Images {
 		if max(img.Width, img.Height) > 2*min(img.Width, img.Height) {
 			continue // cropping keeps only the middle
 		}
-		cropped := &image.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: images[i]}
+		cropped := &image.RGB{W: r.Vision.ImageSize, H: r.Vision.ImageSize, Pix: files.Images[i]}
 		for q, colour := range img.Quarters {
 			x, y := cropped.W/4+q%2*cropped.W/2, cropped.H/4+q/2*cropped.H/2
 			for k, w := range colour {

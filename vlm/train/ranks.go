@@ -223,10 +223,10 @@ type stepNews struct {
 
 // stepSum is what a rank tells the others after its backward pass.
 type stepSum struct {
-	Loss           float64 // summed over the targets, in nats
-	Squares        float64 // the sum of the squares of its segments of the gradients
-	Tokens, Images int64
-	Seconds        float64 // of its own forward and backward passes
+	Loss                  float64 // summed over the targets, in nats
+	Squares               float64 // the sum of the squares of its segments of the gradients
+	Tokens, Images, Clips int64
+	Seconds               float64 // of its own forward and backward passes
 }
 
 // allGather returns a value of every rank, by rank. T has only fields of fixed size.
@@ -347,6 +347,7 @@ func (t *trainer) sumSteps(mine stepSum) (sum stepTotal, err error) {
 		sum.Squares += n.Squares
 		sum.Tokens += n.Tokens
 		sum.Images += n.Images
+		sum.Clips += n.Clips
 		sum.rates = append(sum.rates, float64(n.Tokens)/max(n.Seconds, 1e-9))
 	}
 	return sum, err

@@ -24,7 +24,8 @@ import (
 // of --print-config, which --config reads.
 type Recipe struct {
 	Preset  string           `json:"preset"`
-	Vision  vlm.VisionConfig `json:"vision_config"`
+	Vision  vlm.VisionConfig `json:"vision_config,omitzero"`
+	Audio   vlm.AudioConfig  `json:"audio_config,omitzero"`
 	Text    *vlm.TextConfig  `json:"text_config"` // the decoder; replaced by that of a pretrained decoder
 	Decoder string           `json:"decoder_repo,omitempty"`
 	Init    vlm.Init         `json:"init"`
@@ -41,6 +42,8 @@ type Recipe struct {
 	// ShuffleBuffer is the number of dataset rows that are mixed with each other.
 	ShuffleBuffer ShuffleBuffer `json:"shuffle_buffer"`
 	Flip          bool          `json:"flip"` // mirror images at random, where no text of their row names a side
+	// PerturbAudio changes sound at random: where it begins, how fast it is, and its noise.
+	PerturbAudio bool `json:"perturb_audio,omitempty"`
 
 	Steps      int     `json:"steps"`
 	Epochs     int     `json:"epochs"` // used instead of Steps if above 0
@@ -167,12 +170,13 @@ func (b *ShuffleBuffer) UnmarshalJSON(text []byte) error {
 // shuffleBytes limits the shuffle buffer's memory: compressed images and texts.
 const shuffleBytes = 1 << 30
 
-// loaderConfig returns the settings for loading the data of a model with the given pictures.
-func (r *Recipe) loaderConfig(v vlm.VisionConfig) loader.Config {
+// loaderConfig returns the settings for loading the data of a model with the given pictures and
+// sound.
+func (r *Recipe) loaderConfig(v vlm.VisionConfig, a vlm.AudioConfig) loader.Config {
 	c := loader.Config{
 		BatchSize: r.BatchSize, Accumulate: r.Accumulate, SeqLen: r.SeqLen, PoolSize: r.PoolSize, Modes: r.Modes(),
 		Shuffle: data.Shuffle{Seed: r.Seed, Buffer: int(r.ShuffleBuffer), Bytes: shuffleBytes},
-		Epochs:  r.Epochs, Vision: v, Flip: r.Flip, MaxBadFraction: r.MaxBadFraction,
+		Epochs:  r.Epochs, Vision: v, Audio: a, Flip: r.Flip, Perturb: r.PerturbAudio, MaxBadFraction: r.MaxBadFraction,
 	}
 	if !r.Shuffle {
 		c.Shuffle.Buffer = 0
@@ -181,7 +185,7 @@ func (r *Recipe) loaderConfig(v vlm.VisionConfig) loader.Config {
 }
 
 // PresetNames are the values of --preset.
-var PresetNames = []string{"shapes", "smollm2-135m-small", "smollm2-135m", "smollm2-360m", "qwen3-1.7b"}
+var PresetNames = []string{"shapes", "smollm2-135m-small", "smollm2-135m", "smollm2-360m", "qwen3-1.7b", "words"}
 
 // Preset returns a preset's recipe.
 func Preset(name string) (Recipe, error) {
@@ -239,7 +243,7 @@ func (r *Recipe) Check() error {
 	if err := r.Modes().Check(); err != nil {
 		return err
 	}
-	if err := r.Vision.Check(); err != nil {
+	if err := r.checkMedia(); err != nil {
 		return err
 	}
 	if r.Text == nil {
@@ -292,11 +296,55 @@ func (r *Recipe) Check() error {
 	return nil
 }
 
-// config returns the model's configuration with the given decoder.
-func (r *Recipe) config(text vlm.TextConfig, imageToken int) vlm.Config {
-	v := r.Vision
-	v.HiddenSize = text.HiddenSize
-	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Text: text, ImageTokenID: imageToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion, Adapter: r.Adapter}
+// checkMedia checks the settings of images and sound, of which there must be one.
+func (r *Recipe) checkMedia() error {
+	if r.Vision.None() && r.Audio.None() {
+		return errors.New("the recipe has neither a vision_config nor an audio_config")
+	}
+	if !r.Audio.None() {
+		if err := r.Audio.Check(); err != nil {
+			return err
+		}
+	}
+	if r.Vision.None() {
+		return nil
+	}
+	return r.Vision.Check()
+}
+
+// config returns the model's configuration with the given decoder and the ids of the placeholders,
+// of which those of absent images or sound are not used.
+func (r *Recipe) config(text vlm.TextConfig, imageToken, audioToken int) vlm.Config {
+	v, a := r.Vision, r.Audio
+	if v.None() {
+		imageToken = 0
+	} else {
+		v.HiddenSize = text.HiddenSize
+	}
+	if a.None() {
+		audioToken = 0
+	} else {
+		a.HiddenSize = text.HiddenSize
+	}
+	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Audio: a, Text: text, ImageTokenID: imageToken, AudioTokenID: audioToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion, Adapter: r.Adapter}
+}
+
+// configOf is config with the placeholders of a processor.
+func (r *Recipe) configOf(text vlm.TextConfig, p *vlm.Processor) vlm.Config {
+	return r.config(text, int(p.ImageID()), int(p.AudioID()))
+}
+
+// plannedConfig is config where there is no tokenizer.
+func (r *Recipe) plannedConfig(text vlm.TextConfig) vlm.Config {
+	return r.config(text, text.VocabSize-1, text.VocabSize-2)
+}
+
+// hear lets a processor have clips of sound if the recipe does.
+func (r *Recipe) hear(p *vlm.Processor, err error) (*vlm.Processor, error) {
+	if err == nil && !r.Audio.None() {
+		err = p.HearAudio()
+	}
+	return p, err
 }
 
 // storage returns the type in which activations and the weights of matmuls are stored.

@@ -13,7 +13,11 @@ import (
 
 // RowChecker checks whether training can use a row: its text, its images, and whether it fits into
 // --seq-len.
-type RowChecker struct{ sampler packing.Sampler }
+type RowChecker struct {
+	sampler packing.Sampler
+	vision  vlm.VisionConfig
+	audio   vlm.AudioConfig
+}
 
 // NewRowChecker takes the tokenizer and chat template from a model folder or a pretrained decoder,
 // or from the preset if model is "". Image size, turn mode and row length are the recipe's.
@@ -26,14 +30,14 @@ func NewRowChecker(r Recipe, model string) (*RowChecker, error) {
 }
 
 func newRowChecker(r Recipe, p *vlm.Processor) *RowChecker {
-	return &RowChecker{packing.Sampler{Encoder: p.Encoder, RowLen: r.SeqLen, Turns: r.Turns}}
+	return &RowChecker{packing.Sampler{Encoder: p.Encoder, RowLen: r.SeqLen, Turns: r.Turns}, r.Vision, r.Audio}
 }
 
 // processor returns the processor of a model folder, a pretrained decoder, or, if model is "", the
 // preset.
 func (r Recipe) processor(model string) (*vlm.Processor, error) {
 	if model == "" {
-		return pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
+		return r.hear(pretrained.PresetProcessor(r.Preset, r.Vision.Patches()))
 	}
 	isDecoder, err := pretrained.IsDecoder(model)
 	if err != nil {
@@ -48,7 +52,7 @@ func (r Recipe) processor(model string) (*vlm.Processor, error) {
 		return nil, err
 	}
 	defer p.Close()
-	return p.Processor(r.Vision.Patches())
+	return r.hear(p.Processor(r.Vision.Patches()))
 }
 
 // Check is data.Check; it also skips rows of which no turn fits.
@@ -57,7 +61,11 @@ func (c *RowChecker) Check(row data.Row) data.Verdict {
 	if v.Status == data.Skip {
 		return v
 	}
-	_, counts, err := c.sampler.Samples(row.Index, loader.Conversation(row))
+	conversation, refused := loader.Conversation(row, c.vision, c.audio)
+	if refused.Status == data.Skip {
+		return refused
+	}
+	_, counts, err := c.sampler.Samples(row.Index, conversation)
 	reason := ""
 	switch {
 	case err != nil:
@@ -85,7 +93,7 @@ func OpenLoader(ctx context.Context, files []data.File, r Recipe, model string) 
 	for i := range d.Len() {
 		rows.Add(i)
 	}
-	c := r.loaderConfig(r.Vision)
+	c := r.loaderConfig(r.Vision, r.Audio)
 	c.Workers = runtime.GOMAXPROCS(0)
 	return loader.New(d, &rows, p, c, data.NewRowStats(nil)), nil
 }

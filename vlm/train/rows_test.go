@@ -50,7 +50,7 @@ func TestRowsTooLong(t *testing.T) {
 			set, err := data.Open(t.Context(), data.Local(rowsFile(t, c.row)))
 			require.NoError(t, err)
 			stats := data.NewRowStats(nil)
-			_, err = loader.New(set, rowSet(0), p, r.loaderConfig(r.Vision), stats).Samples(0)
+			_, err = loader.New(set, rowSet(0), p, r.loaderConfig(r.Vision, r.Audio), stats).Samples(0)
 			require.NoError(t, err)
 			checker, err := NewRowChecker(r, "")
 			require.NoError(t, err)

@@ -38,7 +38,7 @@ func changed(t *testing.T, r Recipe, out string) map[string]bool {
 	t.Helper()
 	p, err := pretrained.PresetProcessor(r.Preset, r.Vision.Patches())
 	require.NoError(t, err)
-	m, err := vlm.NewModel(r.config(*r.Text, int(p.ImageID())), r.Init)
+	m, err := vlm.NewModel(r.configOf(*r.Text, p), r.Init)
 	require.NoError(t, err)
 	dev := cpu.Open(0)
 	require.NoError(t, m.Allocate(dev, false))
@@ -111,7 +111,7 @@ func TestAccumulatedGradients(t *testing.T) {
 	const tokens = 160
 	r := testRecipe(t, 1)
 	full := &Bench{}
-	m, err := vlm.NewModel(r.config(*r.Text, r.Text.VocabSize-1), r.Init)
+	m, err := vlm.NewModel(r.plannedConfig(*r.Text), r.Init)
 	require.NoError(t, err)
 	full.fillRandom(m.Config, 2, tokens, 1)
 	targets := 0

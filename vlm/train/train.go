@@ -302,7 +302,7 @@ func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepM
 	m.Tokens, m.TokensPerS, m.ImagesPerS, m.RankTokensPerS = t.state.Tokens, float64(sum.Tokens), float64(sum.Images), sum.rates
 	m.LR, _ = t.rate(vlm.GroupDecoder, m.Step)
 	if m.Step == 1 && t.writes() {
-		return m, t.checkGradients(ctx, sum.Images)
+		return m, t.checkGradients(ctx, sum.Images, sum.Clips)
 	}
 	return m, nil
 }
@@ -322,6 +322,7 @@ func (t *trainer) forwardBackward(ctx context.Context, s *loader.Step, targets i
 		}
 		out.Tokens += int64(b.Tokens)
 		out.Images += int64(len(b.Images))
+		out.Clips += int64(len(b.Clips))
 	}
 	if !several {
 		return out, ctx.Err()

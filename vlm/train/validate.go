@@ -12,7 +12,9 @@ import (
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/checkpoint"
+	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
 	"patchwork/vlm/loader"
 )
 
@@ -38,7 +40,7 @@ func (t *trainer) validate(ctx context.Context) error {
 		}
 		if ok {
 			m.BlankLoss = &blank
-			t.note("step %d: the validation loss is %.4f, and %.4f with blank images", m.Step, m.ValLoss, blank)
+			t.note("step %d: the validation loss is %.4f, and %.4f with blank images and silence", m.Step, m.ValLoss, blank)
 		}
 	}
 	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
@@ -135,20 +137,20 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 	g.Forget() // the weights have changed since the last validation
 	var out []Sample
 	for _, i := range t.sampledRows() {
-		row, images, err := t.val.Row(i)
+		row, files, err := t.val.Row(i)
 		if err != nil {
 			return nil, err
 		}
 		turns := row.Answered()
-		if images == nil || len(turns) == 0 {
+		if files == nil || len(turns) == 0 {
 			continue
 		}
 		turn := turns[t.state.Step/max(1, t.Recipe.ValEvery)%len(turns)]
-		prompt, err := t.processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: turn.User}}, Images: len(images)}, nil)
+		prompt, err := t.processor.Prompt(t.question(turn.User, files), nil)
 		if err != nil {
 			return nil, err
 		}
-		got, err := g.Generate(ctx, prompt, images, generate.Options{MaxNewTokens: maxAnswerTokens})
+		got, err := g.Generate(ctx, prompt, files.Images, generate.Options{MaxNewTokens: maxAnswerTokens, Clips: files.Clips})
 		var long *generate.ContextError
 		var notFinite *generate.NotFiniteError
 		if errors.As(err, &long) || errors.As(err, &notFinite) { // non-finite values show in the losses
@@ -159,29 +161,53 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 		}
 		out = append(out, Sample{
 			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.processor.Tokenizer.Decode(got.IDs, true),
-			Size: t.val.Vision.ImageSize, Images: images,
+			Images: t.shown(files),
 		})
 	}
 	return out, nil
 }
 
+// question is a conversation of one question about a row's images and sound.
+func (t *trainer) question(text string, files *data.Prepared) chat.Conversation {
+	c := chat.Conversation{Turns: []chat.Turn{{User: text}}, Images: len(files.Images)}
+	c.Grids, _ = loader.Grids(t.model.Config.Vision, files.Sizes) // without an error, since the images are prepared
+	for _, samples := range files.Clips {
+		c.Clips = append(c.Clips, t.model.Config.Audio.Tokens(len(samples)))
+	}
+	return c
+}
+
+// shown are a row's images as the model sees them.
+func (t *trainer) shown(files *data.Prepared) []*image.RGB {
+	v := t.val.Vision
+	var out []*image.RGB
+	for i, pixels := range files.Images {
+		grid, _ := v.ImageGrid(files.Sizes[i].Width, files.Sizes[i].Height) // without an error, since the image is prepared
+		out = append(out, v.RGB(pixels, grid))
+	}
+	return out
+}
+
 // restoreImages adds the images to the samples of earlier validations, since metrics.jsonl does
 // not hold them. A sample of a row that is no longer there stays without images.
 func (t *trainer) restoreImages(earlier []ValMetrics) error {
-	images := map[int][][]byte{}
+	images := map[int][]*image.RGB{}
 	for _, i := range t.sampledRows() {
 		if len(earlier) == 0 {
 			break
 		}
-		var err error
-		if _, images[i], err = t.val.Row(i); err != nil {
+		_, files, err := t.val.Row(i)
+		if err != nil {
 			return err
+		}
+		if files != nil {
+			images[i] = t.shown(files)
 		}
 	}
 	for _, m := range earlier {
 		for i := range m.Samples {
 			s := &m.Samples[i]
-			s.Size, s.Images = t.val.Vision.ImageSize, images[s.Row]
+			s.Images = images[s.Row]
 		}
 	}
 	return nil

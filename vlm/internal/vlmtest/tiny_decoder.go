@@ -193,7 +193,7 @@ func (d *TinyDecoder) GGUF(t testing.TB, more map[string]any, change func([]gguf
 		if d.Config["model_type"] == "llama" && (strings.Contains(name, "q_proj") || strings.Contains(name, "k_proj")) {
 			values = pairsFirst(values, shape[0], int(d.Config["head_dim"].(float64)))
 		}
-		tensors = append(tensors, gguftest.Floats(pretrained.GGUFName(name), shape, values))
+		tensors = append(tensors, gguftest.Floats(pretrained.GGUFName(d.Config["model_type"].(string), name), shape, values))
 	}
 	slices.SortFunc(tensors, func(a, b gguftest.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	if change != nil {

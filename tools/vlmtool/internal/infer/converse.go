@@ -17,6 +17,7 @@ import (
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/errtext"
 	"patchwork/tools/vlmtool/internal/terminal"
+	"patchwork/vlm/audio"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/packing"
@@ -28,7 +29,8 @@ type conversation struct {
 	*session
 	messages []chat.Message
 	pending  int  // images that belong to the next question
-	warned   bool // that there is no image
+	heard    int  // clips of earlier questions; the others belong to the next one
+	warned   bool // that there is no image or sound
 	lines    <-chan string
 	read     *error // why the input ended; set before lines is closed
 	stops    <-chan os.Signal
@@ -36,7 +38,8 @@ type conversation struct {
 
 const chatHelp = `Type a question and press Enter.
   /image FILE   add an image to the next question; can be repeated
-  /clear        start a new conversation without images
+  /audio FILE   add sound to the next question; can be repeated
+  /clear        start a new conversation without images and sound
   /help         show this help
   /quit         exit, as Ctrl-D does
 Ctrl-C stops an answer; at the prompt it exits. Start a question with // if it begins with /.`
@@ -83,7 +86,7 @@ func (t *conversation) run(ctx context.Context) error {
 	} else if t.interactive() {
 		fmt.Fprintln(t.a.Stderr, "Type /help for commands.")
 		if t.singleTurn() {
-			fmt.Fprintln(t.a.Stderr, "The model was trained on single questions: it sees the image and the last question, not the earlier ones.")
+			fmt.Fprintln(t.a.Stderr, "The model was trained on single questions: it sees the images, hears the sound and reads the last question, not the earlier ones.")
 		}
 	}
 	for {
@@ -103,9 +106,11 @@ func (t *conversation) run(ctx context.Context) error {
 		case command == "/help":
 			fmt.Fprintln(t.a.Stderr, chatHelp)
 		case command == "/clear":
-			t.messages, t.images, t.pending = nil, nil, 0
+			t.messages, t.images, t.grids, t.pending, t.clips, t.heard = nil, nil, nil, 0, nil, 0
 		case command == "/image":
 			t.addImage(argument)
+		case command == "/audio":
+			t.addSound(argument)
 		case strings.HasPrefix(line, "/") && !strings.HasPrefix(line, "//"):
 			t.print("unknown command %s; /help lists the commands", command)
 		default:
@@ -150,8 +155,11 @@ func (t *conversation) addImage(file string) {
 	case file == "":
 		t.print("/image needs a file name: /image FILE")
 		return
-	case t.generator.Config.Vision.None():
+	case t.generator.Config.TextOnly():
 		t.print("%s is a text-only decoder", t.f.model)
+		return
+	case t.generator.Config.Vision.None():
+		t.print("%s takes no images, only sound", t.f.model)
 		return
 	}
 	data, err := smallfile.Read(file, smallfile.Image)
@@ -159,16 +167,46 @@ func (t *conversation) addImage(file string) {
 		t.print("%w", err)
 		return
 	}
-	pixels, err := preprocess(t.generator.Config, file, data)
+	pixels, grid, err := preprocess(t.generator.Config, file, data)
 	if err != nil {
 		t.print("%w", err)
 		return
 	}
 	if t.singleTurn() && t.pending == 0 { // of the earlier questions
-		t.images = nil
+		t.images, t.grids = nil, nil
 	}
-	t.images, t.pending = append(t.images, pixels), t.pending+1
+	t.images, t.grids, t.pending = append(t.images, pixels), append(t.grids, grid), t.pending+1
 	t.timings.ImageMS += ms(time.Since(start))
+	if t.interactive() {
+		fmt.Fprintf(t.a.Stderr, "%s is added to the next question.\n", terminal.Printable(file))
+	}
+}
+
+// addSound adds a clip to the next question.
+func (t *conversation) addSound(file string) {
+	a := t.generator.Config.Audio
+	switch {
+	case file == "":
+		t.print("/audio needs a file name: /audio FILE")
+		return
+	case a.None():
+		t.print("%s takes no sound", t.f.model)
+		return
+	}
+	data, err := smallfile.Read(file, smallfile.Sound)
+	if err != nil {
+		t.print("%w", err)
+		return
+	}
+	samples, _, err := audio.Decode(data, a.SampleRate)
+	if err != nil {
+		t.print("%s: %w", file, err)
+		return
+	}
+	if t.singleTurn() && t.heard == len(t.clips) { // of the earlier questions
+		t.clips, t.heard = nil, 0
+	}
+	t.clips = append(t.clips, samples)
 	if t.interactive() {
 		fmt.Fprintf(t.a.Stderr, "%s is added to the next question.\n", terminal.Printable(file))
 	}
@@ -178,13 +216,13 @@ func (t *conversation) addImage(file string) {
 // leaves the conversation unchanged.
 func (t *conversation) question(ctx context.Context, text string) error {
 	if !t.warned {
-		t.warnNoImage()
+		t.warnNoFile()
 		t.warned = true
 	}
 	if t.singleTurn() {
-		t.messages, t.pending = nil, len(t.images)
+		t.messages, t.pending, t.heard = nil, len(t.images), 0
 	}
-	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending})
+	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending, Grids: t.grids[len(t.grids)-t.pending:], Clips: t.tokens(t.heard)})
 	prompt, err := t.encodeInterruptible(messages)
 	var endless *tokenizer.PatternError
 	switch {
@@ -214,6 +252,7 @@ func (t *conversation) question(ctx context.Context, text string) error {
 		r.FinishReason = "stopped"
 	}
 	t.messages, t.pending = append(messages, chat.Message{Role: "assistant", Content: r.Text}), 0
+	t.heard = len(t.clips)
 	t.timings = timings{LoadMS: t.timings.LoadMS}
 	if t.a.JSON {
 		return t.a.Result(r)

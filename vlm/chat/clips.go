@@ -1,0 +1,67 @@
+package chat
+
+import (
+	"fmt"
+	"strings"
+)
+
+// clipsBefore returns the tokens of the clips that are before the content.
+func (m Message) clipsBefore() string {
+	if m.clipsWithin {
+		return ""
+	}
+	n := 0
+	for _, tokens := range m.Clips {
+		n += tokens
+	}
+	return strings.Repeat(AudioToken, n)
+}
+
+// expandClips returns the messages with as many AudioTokens for each clip in their contents as it
+// has frames.
+func expandClips(messages []Message) []Message {
+	var out []Message
+	for i, m := range messages {
+		if strings.Count(m.Content, AudioToken) != len(m.Clips) || len(m.Clips) == 0 {
+			continue
+		}
+		if out == nil {
+			out = append(out, messages...)
+		}
+		var b strings.Builder
+		rest := m.Content
+		for _, tokens := range m.Clips {
+			before, after, _ := strings.Cut(rest, AudioToken)
+			b.WriteString(before)
+			b.WriteString(strings.Repeat(AudioToken, tokens))
+			rest = after
+		}
+		out[i].Content, out[i].clipsWithin = b.String()+rest, true
+	}
+	if out == nil {
+		return messages
+	}
+	return out
+}
+
+// clips returns where the clips of messages are in their ids. The error is a *TemplateError if the
+// template left some out.
+func (e *Encoder) clips(ids []int32, messages []Message) ([]Clip, error) {
+	var out []Clip
+	at := 0
+	for _, m := range messages {
+		for _, tokens := range m.Clips {
+			for at < len(ids) && ids[at] != e.audioID {
+				at++
+			}
+			for i := at; i < at+tokens; i++ {
+				if i >= len(ids) || ids[i] != e.audioID {
+					return nil, &TemplateError{fmt.Sprintf("the rendered text has %d clips of sound whole, and not the next", len(out))}
+				}
+			}
+			out = append(out, Clip{at, tokens})
+			at += tokens
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,122 @@
+package pretrained
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"patchwork/nn/safetensors"
+	"patchwork/vlm"
+)
+
+// wholeFolder returns the files of a Hugging Face folder whose model has other parts than the decoder,
+// such as Gemma 4's embedders; nil: it has none.
+func (p *Decoder) wholeFolder() *setSource {
+	source := p.weights
+	if merged, ok := source.(*mergedSource); ok {
+		source = merged.weightSource
+	}
+	set, ok := source.(*setSource)
+	if !ok || !strings.Contains(set.prefix, "language_model") {
+		return nil
+	}
+	return set
+}
+
+// nestedParts are the names of Gemma's embedders as transformers holds them in memory, by the beginnings
+// of those in the hub's files.
+var nestedParts = [][2]string{
+	{"vision_embedder.", "model.embed_vision."}, {"embed_vision.", "model.embed_vision.multimodal_embedder."},
+	{"embed_audio.", "model.embed_audio.multimodal_embedder."},
+}
+
+// isGemmaPart reports whether a parameter is one of Gemma's embedders.
+func isGemmaPart(name string) bool {
+	return slices.ContainsFunc(nestedParts, func(part [2]string) bool { return strings.HasPrefix(name, part[0]) })
+}
+
+// partName is the name in the files of a parameter that is not the decoder's.
+func (s *setSource) partName(name string) string {
+	for _, part := range nestedParts {
+		rest, ok := strings.CutPrefix(name, part[0])
+		if !ok {
+			continue
+		}
+		for _, file := range []string{"model." + name, part[1] + rest} {
+			if _, ok := s.Tensor(file); ok {
+				return file
+			}
+		}
+	}
+	return name
+}
+
+// wholeConfig parses a Gemma 4's config.json with its embedders; nil: it is another model, or the
+// folder has only the decoder's weights.
+func (s *setSource) wholeConfig(data []byte) (*vlm.Config, error) {
+	var kind struct {
+		ModelType string `json:"model_type"`
+	}
+	_ = json.Unmarshal(data, &kind) // it has been parsed
+	_, hasImages := s.Tensor(s.partName("vision_embedder.patch_dense.weight"))
+	_, hasSound := s.Tensor(s.partName("embed_audio.embedding_projection.weight"))
+	if kind.ModelType != vlm.GemmaModelType || !hasImages && !hasSound {
+		return nil, nil
+	}
+	c, err := vlm.ParseGemma(data)
+	if !hasImages {
+		c.Vision = vlm.VisionConfig{}
+	}
+	if !hasSound {
+		c.Audio = vlm.AudioConfig{}
+	}
+	return &c, err
+}
+
+// otherEntries are the file entries of the parts that are not the decoder's, copied.
+func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []safetensors.Entry, err error) {
+	for _, name := range s.Names() {
+		if s.paramName(name) != "" {
+			continue
+		}
+		t, _ := s.Tensor(name)
+		values := func() ([]float32, error) {
+			x := make([]float32, t.Size())
+			return x, errors.Join(ctx.Err(), s.ReadFloats(name, 0, x))
+		}
+		e := safetensors.Floats(name, t.Shape, values)
+		if dtype != "f32" {
+			if e, err = safetensors.HalfFloats(name, strings.ToUpper(dtype), t.Shape, values); err != nil {
+				return nil, err
+			}
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// wholeConfig is config.json of a folder with all parts: as it was read, but for what an export
+// changes.
+func (p *Decoder) wholeConfig(proc *vlm.Processor, dtype string) (map[string]any, error) {
+	var out map[string]any
+	if err := json.Unmarshal(p.config, &out); err != nil {
+		return nil, err
+	}
+	if text, ok := out["text_config"].(map[string]any); ok {
+		text["vocab_size"] = p.Text.VocabSize
+	}
+	for _, key := range []string{"dtype", "torch_dtype"} {
+		if _, ok := out[key]; ok || key == "dtype" {
+			out[key] = torchDTypes[dtype]
+		}
+	}
+	if eos := proc.EOSTokenID(); eos != nil {
+		out["eos_token_id"] = eos
+	}
+	return out, nil
+}
+
+// torchDTypes are PyTorch's names of dtypes.
+var torchDTypes = map[string]string{"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
