@@ -34,6 +34,25 @@ demo: ## train from scratch on images of shapes and write demo/index.html
 	done
 	@$(DEMO_BIN)/demoreport $(DEMO)
 
+# What the model hears is in tools/wordsdata: words, voices and which of them are held out.
+DEMO_AUDIO       := demo-audio
+DEMO_AUDIO_STEPS := 3500
+
+.PHONY: demo-audio
+demo-audio: ## train from scratch on spoken words and write demo-audio/index.html
+	@tools/deps.sh demo-audio
+	@echo "building (the first time takes a minute)"
+	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/wordsdata ./tools/docs/demoreport
+	@$(MAKE) -s demo-install
+	@rm -rf $(DEMO_AUDIO)
+	@$(DEMO_BIN)/wordsdata --out $(DEMO_AUDIO)/data
+	@$(DEMO_BIN)/vlmtool train --preset words --steps $(DEMO_AUDIO_STEPS) --data '$(DEMO_AUDIO)/data/train-*.parquet' --out $(DEMO_AUDIO)/model
+	@for control in none blank shuffled; do \
+		$(DEMO_BIN)/vlmtool eval --model $(DEMO_AUDIO)/model --data '$(DEMO_AUDIO)/data/test-*.parquet' --control $$control --json --answers \
+			> $(DEMO_AUDIO)/eval-$$control.jsonl || exit; \
+	done
+	@$(DEMO_BIN)/demoreport $(DEMO_AUDIO)
+
 # The demo's vlmtool becomes bin/vlmtool if there is none, or if that is without WebGPU. One
 # that make built is kept.
 .PHONY: demo-install
@@ -233,7 +252,7 @@ crashtest: build ## kill training runs KILLS=50 times, fill their disk, damage t
 
 .PHONY: clean
 clean: ## delete build outputs and the demo
-	@rm -rf bin out dist $(DEMO)
+	@rm -rf bin out dist $(DEMO) $(DEMO_AUDIO)
 
 .PHONY: help
 help: ## list the targets

@@ -34,13 +34,13 @@ var vlmImports = map[string][]string{
 	"vlm/data":      {"vlm/audio", "vlm/image", "vlm/packing"},
 	"vlm/importer":  {"vlm/data", "vlm/image"},
 
-	"vlm":            {"vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm":            {"vlm/chat", "vlm/image", "vlm/packing", "vlm/tokenizer"},
 	"vlm/pretrained": {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/checkpoint": {"vlm", "vlm/pretrained", "vlm/tokenizer"},
 	"vlm/generate":   {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/eval":       {"vlm", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing", "vlm/score"},
 	"vlm/loader":     {"vlm", "vlm/chat", "vlm/data", "vlm/packing"},
-	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/loader", "vlm/packing"},
+	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/image", "vlm/loader", "vlm/packing"},
 }
 
 // TestImportsPointDown: tools → vlm → nn → engine → shaders → internal. Test support is

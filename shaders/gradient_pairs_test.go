@@ -350,5 +350,19 @@ func imagePairs() []gradientPair {
 				c.call(PositionAddBackward, at(add))
 			},
 		},
+		{
+			name: "position_lookup", floats: map[string]int{"x": patches * cols, "y_pos": maxGrid * cols, "x_pos": maxGrid * cols},
+			ints: map[string][]int64{ // of an image of 2×3 patches and one of 3×2
+				"grid":   {0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 0, 0, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1},
+				"order":  {0, 1, 2, 6, 7, 3, 4, 5, 8, 9, 10, 11, 0, 3, 6, 8, 10, 1, 4, 7, 9, 11, 2, 5},
+				"starts": {0, 5, 10, 12, 12, 17, 22, 24, 24},
+			},
+			outputs: map[string]int{"y": patches * cols}, wanted: []string{"x", "y_pos", "x_pos"},
+			forward: func(c *calls) { c.call(PositionLookup, PositionLookupParams{N(patches), cols, maxGrid}) },
+			backward: func(c *calls, add uint32) {
+				c.pass("y", "x", add)
+				c.call(PositionLookupBackward, PositionLookupBackwardParams{cols, maxGrid, add})
+			},
+		},
 	}
 }

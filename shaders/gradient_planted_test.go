@@ -60,6 +60,7 @@ var plantedCalls = []plantedCall{
 	planted("without the scale", CrossEntropy, func(p *CrossEntropyParams) { p.Scale = 1 }),
 	planted("without the gap after a row", CrossEntropy, func(p *CrossEntropyParams) { p.LD = p.Cols }),
 	planted("grid height and width swapped", PositionAddBackward, func(p *PositionAddParams) { p.GridH, p.GridW = p.GridW, p.GridH }),
+	planted("one row of the tables too few", PositionLookupBackward, func(p *PositionLookupBackwardParams) { p.MaxGrid-- }),
 	planted("height and width swapped", PatchifyBackward, func(p *PatchifyParams) { p.Height, p.Width = p.Width, p.Height }),
 	planted("starting at the wrong index entry", ScatterRows, func(p *GatherRowsParams) { p.Base = 0 }),
 	planted("starting at the wrong index entry", GatherRows, func(p *GatherRowsParams) { p.Base = 0 }),

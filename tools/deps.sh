@@ -2,6 +2,7 @@
 # Installs the packages that a Debian or Ubuntu machine lacks for PURPOSE, if permitted:
 #
 #   tools/deps.sh demo             for the fastest training on this machine
+#   tools/deps.sh demo-audio       the same, and a speech synthesiser
 #   tools/deps.sh test             the same, and a software Vulkan device
 #   tools/deps.sh extra            a browser, a GLSL compiler, Open MPI and an emulator of arm64, for
 #                                  tests that are skipped without them
@@ -17,7 +18,7 @@ if [ "${1:-}" = --require ]; then
 	require=yes
 	shift
 fi
-purpose=${1:?usage: deps.sh [--require] demo|test|extra|cgo}
+purpose=${1:?usage: deps.sh [--require] demo|demo-audio|test|extra|cgo}
 
 has_cgo() {
 	printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | ${CC:-gcc} -x c -o /dev/null - 2>/dev/null
@@ -48,6 +49,9 @@ missing() {
 	has_cgo || echo gcc libc6-dev
 	has_library libvulkan.so.1 || echo libvulkan1
 	has_library libopenblas.so.0 || echo libopenblas0
+	if [ "$purpose" = demo-audio ]; then
+		command -v espeak-ng >/dev/null || echo espeak-ng
+	fi
 	if wants_mesa && ! has_software_vulkan; then
 		echo mesa-vulkan-drivers
 	fi
@@ -81,6 +85,10 @@ if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
 fi
 if [ -n "$packages" ]; then
 	echo "not installed: $packages(apt-get install $packages)" >&2
+	if [ "$purpose" = demo-audio ] && ! command -v espeak-ng >/dev/null; then
+		echo "The audio demo needs espeak-ng." >&2
+		exit 1
+	fi
 	if [ "$purpose" = extra ]; then
 		echo "Continuing: the tests that need them are skipped." >&2
 	else

@@ -7,9 +7,14 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"patchwork/internal/smallfile"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/image"
 	"patchwork/vlm/packing"
 )
 
@@ -35,7 +40,7 @@ type Config struct {
 
 // VisionConfig describes the embedder.
 type VisionConfig struct {
-	ImageSize    int     `json:"image_size"` // S: side of the square image, in pixels
+	ImageSize    int     `json:"image_size"` // S: side of the square image, in pixels; 0 with MaxPatches
 	PatchSize    int     `json:"patch_size"` // P: side of a patch, in pixels
 	NumChannels  int     `json:"num_channels"`
 	HiddenSize   int     `json:"hidden_size"`    // D
@@ -45,29 +50,104 @@ type VisionConfig struct {
 	// MeanColors: a patch's mean color, a value for each channel, is appended to what ln1 returns,
 	// which has lost it.
 	MeanColors bool `json:"mean_colors,omitempty"`
+	// MaxPatches above 0: images keep their aspect ratio, and have whole patches along both sides, at
+	// most so many.
+	MaxPatches int `json:"max_patches,omitempty"`
 
-	// Of Gemma's embedder, which reads images of any shape; EmbedSize 0 = this project's own.
+	// Of Gemma's embedder; EmbedSize 0 = this project's own.
 	EmbedSize  int     `json:"embed_size,omitempty"`   // E: size of the vectors before their projection
-	MaxPatches int     `json:"max_patches,omitempty"`  // most patches of an image
 	RMSNormEps float64 `json:"rms_norm_eps,omitempty"` // of the norm before the projection
 }
 
 // Gemma reports whether the embedder is Gemma's.
 func (v VisionConfig) Gemma() bool { return v.EmbedSize > 0 }
 
+// MaxImageTokens limits the tokens of an image that keeps its aspect ratio.
+const MaxImageTokens = 1 << 14
+
 // None reports whether the model has no embedder and reads only text.
 func (v VisionConfig) None() bool { return v == VisionConfig{} }
 
-// Grid is the number of patches along a side.
-func (v VisionConfig) Grid() int { return v.ImageSize / max(1, v.PatchSize) }
+// keepPrefix begins the image size of models that keep the aspect ratio.
+const keepPrefix = "keep:"
 
-// Patches is the number of patches, and of tokens, of an image; the largest number with Gemma's
-// embedder.
+// SetImageSize sets how images are sized: "512", squares of so many pixels, or "keep:256", in their
+// aspect ratio with at most so many tokens.
+func (v *VisionConfig) SetImageSize(size string) error {
+	text, keeps := strings.CutPrefix(size, keepPrefix)
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil || n < 1:
+		return fmt.Errorf("image size %q, want a number of pixels such as 512, or keep:N for at most N tokens in the image's aspect ratio", size)
+	case keeps:
+		v.ImageSize, v.MaxPatches, v.MaxGrid = 0, n, n
+	default:
+		v.ImageSize, v.MaxPatches = n, 0
+		v.MaxGrid = max(v.MaxGrid, v.Grid())
+	}
+	return v.Check()
+}
+
+// ImageSizeName is the size as SetImageSize reads it.
+func (v VisionConfig) ImageSizeName() string {
+	if v.KeepsAspect() {
+		return fmt.Sprint(keepPrefix, v.MaxPatches)
+	}
+	return fmt.Sprint(v.ImageSize)
+}
+
+// KeepsAspect reports whether images keep their aspect ratio.
+func (v VisionConfig) KeepsAspect() bool { return v.MaxPatches > 0 }
+
+// Grid is the number of patches along a side, at most where images keep their aspect ratio.
+func (v VisionConfig) Grid() int {
+	if v.KeepsAspect() {
+		return min(v.MaxGrid, v.MaxPatches)
+	}
+	return v.ImageSize / max(1, v.PatchSize)
+}
+
+// Patches is the number of patches, and of tokens, of an image, at most where images keep their
+// aspect ratio.
 func (v VisionConfig) Patches() int {
-	if v.Gemma() {
+	if v.KeepsAspect() {
 		return v.MaxPatches
 	}
 	return v.Grid() * v.Grid()
+}
+
+// PixelBytes is the size of an image of Patches patches.
+func (v VisionConfig) PixelBytes() int { return v.Patches() * v.Features() }
+
+// Fit is how an image becomes pixels; the zero value if the model takes none.
+func (v VisionConfig) Fit() image.Fit {
+	if v.KeepsAspect() {
+		return image.Fit{Patch: v.PatchSize, MaxPatches: v.MaxPatches, MaxSide: v.MaxGrid}
+	}
+	return image.Fit{Size: v.ImageSize, Patch: v.PatchSize}
+}
+
+// SquareGrid is the grid of a large square image.
+func (v VisionConfig) SquareGrid() chat.Grid {
+	side := v.Grid()
+	if v.KeepsAspect() {
+		side = min(side, int(math.Sqrt(float64(v.MaxPatches))))
+	}
+	return chat.Grid{Rows: side, Cols: side}
+}
+
+// RGB returns the pixels of an image with a grid as lines.
+func (v VisionConfig) RGB(pixels []byte, g chat.Grid) *image.RGB {
+	if !v.KeepsAspect() {
+		return &image.RGB{W: v.ImageSize, H: v.ImageSize, Pix: pixels}
+	}
+	return &image.RGB{W: g.Cols * v.PatchSize, H: g.Rows * v.PatchSize, Pix: image.Unpatch(pixels, g.Rows, g.Cols, v.PatchSize)}
+}
+
+// ImageGrid returns the patches of an image of w times h pixels. The error is an *image.ShapeError.
+func (v VisionConfig) ImageGrid(w, h int) (chat.Grid, error) {
+	rows, cols, err := v.Fit().Grid(w, h)
+	return chat.Grid{Rows: rows, Cols: cols}, err
 }
 
 // Features is the number of values of a patch: C·P².
@@ -88,13 +168,19 @@ func (v VisionConfig) Check() error {
 		return v.checkGemma()
 	}
 	switch {
-	case v.PatchSize < 1 || v.ImageSize < v.PatchSize || v.ImageSize%v.PatchSize != 0 || v.ImageSize > 1<<14:
+	case v.KeepsAspect() && (v.PatchSize < 1 || v.PatchSize > 1<<10 || v.MaxPatches > MaxImageTokens):
+		return fmt.Errorf("vision_config: patch_size %d or max_patches %d is out of range, want 1 to 1024 and 1 to %d", v.PatchSize, v.MaxPatches, MaxImageTokens)
+	case v.KeepsAspect() && v.ImageSize != 0:
+		return fmt.Errorf("vision_config: image_size %d and max_patches %d are both set; one must be 0", v.ImageSize, v.MaxPatches)
+	case v.MaxPatches < 0:
+		return fmt.Errorf("vision_config: max_patches is %d, want 1 or more, or 0 for square images", v.MaxPatches)
+	case !v.KeepsAspect() && (v.PatchSize < 1 || v.ImageSize < v.PatchSize || v.ImageSize%v.PatchSize != 0 || v.ImageSize > 1<<14):
 		return fmt.Errorf("vision_config: image_size %d is not a multiple of patch_size %d", v.ImageSize, v.PatchSize)
 	case v.NumChannels != 3:
 		return fmt.Errorf("vision_config: num_channels is %d, want 3", v.NumChannels)
 	case v.HiddenSize < 1:
 		return fmt.Errorf("vision_config: hidden_size is %d", v.HiddenSize)
-	case v.MaxGrid < v.Grid():
+	case v.MaxGrid < max(1, v.Grid()):
 		return fmt.Errorf("vision_config: max_grid %d is less than the %d patches of a side", v.MaxGrid, v.Grid())
 	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0:
 		return fmt.Errorf("vision_config: layer_norm_eps and patch_norm_eps must be above 0")

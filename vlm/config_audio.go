@@ -48,7 +48,7 @@ func (a AudioConfig) Frames(samples []float32) []float32 {
 // patch.
 const (
 	minSampleRate = 1_000
-	maxSampleRate = 768_000
+	maxSampleRate = 384_000
 	maxFrameSize  = 1 << 16
 )
 

@@ -32,14 +32,23 @@ func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
 	return e
 }
 
-// forward is the embedder and the connector: patches [N·256, 3072] → [N·256, D].
-func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, trace Trace) *nn.Tensor {
+// forward is the embedder and the connector: patches [N·256, 3072] → [N·256, D]. grid is where the
+// patches of images that keep their aspect ratio are; nil = images are squares.
+func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, grid *nn.PatchGrid, trace Trace) *nn.Tensor {
 	x := trace.keep(g, "embedder.ln1", e.normalize(g, patches)) // [N·256, 3072], or 3075 with mean colors
 	x = trace.keep(g, "embedder.fc", e.fc.Forward(g, x))        // [N·256, D]
 	x = trace.keep(g, "embedder.ln2", e.ln2.Forward(g, x))
-	x = trace.keep(g, "embedder.pos", g.PositionAdd(x, g.Param(e.yPos), g.Param(e.xPos), e.grid, e.grid))
+	x = trace.keep(g, "embedder.pos", e.addPositions(g, x, grid))
 	x = trace.keep(g, "embedder.ln3", e.ln3.Forward(g, x))
 	return trace.keep(g, "connector", e.connector.Forward(g, x))
+}
+
+// addPositions adds the position embeddings of each patch's row and column.
+func (e *embedder) addPositions(g *nn.Graph, x *nn.Tensor, grid *nn.PatchGrid) *nn.Tensor {
+	if grid != nil {
+		return g.PositionLookup(x, *grid, g.Param(e.yPos), g.Param(e.xPos))
+	}
+	return g.PositionAdd(x, g.Param(e.yPos), g.Param(e.xPos), e.grid, e.grid)
 }
 
 // normalize is ln1 and, if the model has them, the mean colors after it.

@@ -2,10 +2,12 @@ package vlm
 
 import (
 	"context"
+	"fmt"
 
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/shaders"
+	"patchwork/vlm/chat"
 )
 
 // ImageEmbedder is the compiled embedder and connector: it turns pixels into the vectors of
@@ -14,8 +16,10 @@ type ImageEmbedder struct {
 	exe      engine.Executable
 	Plan     *engine.Plan
 	memories []engine.Memory
-	pixels   *engine.Buffer // [batch, S, S, C]
+	vision   VisionConfig
+	pixels   *engine.Buffer // [batch, S, S, C], or of patches
 	table    *engine.Buffer // the 256 values of a pixel
+	grid     patchGrid
 	Step     [shaders.StepWords]uint32
 }
 
@@ -33,14 +37,17 @@ func (e *ImageEmbedder) Close() {
 // PlanImageEmbedder records the embedder for batch images at a time, whose vectors it writes.
 func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	e := &ImageEmbedder{}
-	size, slots := v.ImageSize*v.ImageSize*v.NumChannels, v.Patches()
-	e.pixels = engine.NewBuffer("pixels", int64((batch*size+3)/4*4))
+	slots, slot := batch*v.Patches(), 0
+	if v.KeepsAspect() {
+		slot = SlotPatches
+	}
+	e := &ImageEmbedder{vision: v, grid: newPatchGrid(v, slots)}
+	e.pixels = engine.NewBuffer("pixels", int64((batch*v.PixelBytes()+3)/4*4))
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
-		x := g.PatchifyPixels(nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), batch, v.ImageSize, v.PatchSize, v.NumChannels, 0)
-		x = m.embedder.forward(g, x, nil)
-		p := shaders.AppendRowsParams{Rows: shaders.N(batch * slots), Cols: uint32(v.HiddenSize), Slot: SlotVectors}
+		x := v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
+		x = m.embedder.forward(g, x, e.grid.tensors(v), nil)
+		p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(slots), Slot: uint32(slot)}, Cols: uint32(v.HiddenSize), Slot: SlotVectors}
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), to.buffer.View())
 	})
 	if err != nil {
@@ -56,7 +63,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.table); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.table, e.grid.at, e.grid.order, e.grid.starts); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -69,8 +76,12 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	return e, nil
 }
 
-// Encode computes the vectors of a batch of images and stores them from row first on.
-func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, first int) error {
+// Encode computes the vectors of a batch of images and stores them from row first on. grids are where
+// the patches of images are that keep their aspect ratio.
+func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []byte, grids []chat.Grid, first int) error {
+	if err := e.uploadGrid(dev, pixels, grids); err != nil {
+		return err
+	}
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
 		return err
@@ -79,7 +90,31 @@ func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []
 	return e.exe.Run(ctx, &e.Step)
 }
 
+// uploadGrid writes where the patches are, and their number into the step block.
+func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []chat.Grid) error {
+	if !e.vision.KeepsAspect() {
+		return nil
+	}
+	var at []int32
+	for _, g := range grids {
+		for patch := range g.Tokens() {
+			at = append(at, int32(patch/g.Cols), int32(patch%g.Cols))
+		}
+	}
+	patches := len(at) / 2
+	if want := patches * e.vision.Features(); len(pixels) != want || int64(len(at)) > e.grid.at.Bytes/4 {
+		return fmt.Errorf("an image of %d bytes, want %d for %d patches, and at most %d patches", len(pixels), want, patches, e.grid.at.Bytes/8)
+	}
+	for _, g := range at {
+		if int(g) >= e.vision.MaxGrid {
+			return fmt.Errorf("a patch at row or column %d; the model has %d", g, e.vision.MaxGrid)
+		}
+	}
+	e.Step[SlotPatches] = uint32(patches)
+	return engine.Upload(dev, e.grid.at.View().Slice(0, 4*int64(len(at))), at)
+}
+
 // Bytes returns the device memory of the embedder without its weights and the vectors.
 func (e *ImageEmbedder) Bytes() int64 {
-	return e.table.Bytes + e.pixels.Bytes + e.Plan.Arena.Total()
+	return e.grid.at.Bytes + e.grid.order.Bytes + e.grid.starts.Bytes + e.table.Bytes + e.pixels.Bytes + e.Plan.Arena.Total()
 }

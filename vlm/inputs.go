@@ -21,8 +21,9 @@ type Inputs struct {
 	audio    AudioConfig
 	text     TextConfig
 	ropeRows int // rows of the RoPE table
-	// frameSlot is the slot of the first frame of sound, after those of the images.
-	frameSlot int
+	// patchSlots is the capacity in patches, and frameSlot the slot of the first frame of sound, after
+	// them.
+	patchSlots, frameSlot int
 
 	ids, slots, positions             *engine.Buffer
 	order, starts, idRuns, slotTokens *engine.Buffer
@@ -30,8 +31,9 @@ type Inputs struct {
 	pixels, pixelTable                *engine.Buffer
 	frames                            *engine.Buffer   // [Frames, samples]
 	intervals, ropeTables             []*engine.Buffer // by kind of attention
+	patchGrid                         patchGrid        // of images that keep their aspect ratio
 	floatPixels                       *engine.Buffer   // instead of pixels, in tests
-	gemma                             *patchInputs     // instead of pixels, with Gemma's embedder
+	gemma                             *patchInputs     // instead of pixels and patchGrid, with Gemma's embedder
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
@@ -47,22 +49,27 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 	if v.None() {
 		images = 0
 	}
+	patches := images * v.Patches()
+	if v.KeepsAspect() && images > 0 {
+		patches = n // of many small images
+	}
 	frames, frameSlot := 0, 0
 	if !a.None() {
 		frames = n
-		frameSlot = (images*v.Patches() + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
+		frameSlot = (patches + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
 	}
 	in := &Inputs{
-		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, frameSlot: frameSlot,
+		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, patchSlots: patches, frameSlot: frameSlot,
 		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
-		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(images*v.Patches(), frameSlot+frames)),
+		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(patches, frameSlot+frames)),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
-		pixels:     words("pixels", (images*v.ImageSize*v.ImageSize*v.NumChannels+3)/4),
+		patchGrid:  newPatchGrid(v, patches),
+		pixels:     words("pixels", (patches*v.Features()+3)/4),
 		frames:     words("frames of sound", frames*a.FrameSize),
 		pixelTable: words("pixel values", 256),
 	}
 	if images > 0 && v.Gemma() {
-		in.gemma = newPatchInputs(v, images*v.Patches())
+		in.gemma = newPatchInputs(v, patches)
 	}
 	for _, kind := range t.AttentionKinds() {
 		in.intervals = append(in.intervals, words("intervals", 4*n))
@@ -73,7 +80,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 
 func (in *Inputs) buffers() []*engine.Buffer {
 	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
+		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
 }
 
 // Bytes returns the size of the buffers.
@@ -136,7 +143,7 @@ func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 		x := nn.Input(in.floatPixels, in.Images, v.NumChannels, v.ImageSize, v.ImageSize)
 		return g.Patchify(x, v.PatchSize).Reshape(in.Images*v.Patches(), v.Features())
 	}
-	return g.PatchifyPixels(in.tensor(in.pixels), in.tensor(in.pixelTable), in.Images, v.ImageSize, v.PatchSize, v.NumChannels, SlotPatches)
+	return v.patchify(g, in.tensor(in.pixels), in.tensor(in.pixelTable), in.patchSlots, SlotPatches)
 }
 
 // sound are the frames of sound: [F, samples].
@@ -151,8 +158,8 @@ func (in *Inputs) tokens() nn.TokenIndex {
 	}
 }
 
-// Upload writes a batch, with its frames of sound, and the pixels of its images, [images,S,S,C],
-// and sets its entries of the step block. It returns the number of targets.
+// Upload writes a batch, with its frames of sound, and the pixels of its images, [images,S,S,C] or
+// [patches,P,P,C], and sets its entries of the step block. It returns the number of targets.
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
@@ -177,10 +184,18 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	for i, kind := range in.text.AttentionKinds() {
 		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
 	}
-	if err := uploadWords(dev, &in.block, append(all, []words{
+	all = append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	}...)); err != nil {
+	}...)
+	if in.gemma == nil {
+		grid, err := in.patchGrid.words(in.vision, b, patches)
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, grid...)
+	}
+	if err := uploadWords(dev, &in.block, all); err != nil {
 		return 0, err
 	}
 	if in.gemma != nil {

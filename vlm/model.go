@@ -124,7 +124,7 @@ func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 		images = m.gemma.forward(g, in.gemma, trace)
 	case in.Images > 0:
 		g.Program.SetLabel("embedder")
-		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), trace)
+		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision), trace)
 	}
 	if in.Frames > 0 {
 		g.Program.SetLabel("audio embedder")

@@ -22,6 +22,7 @@ type Processor struct {
 	NoChatTemplate  bool    // the model has no chat template
 	bos             string  // the tokenizer's bos_token; "" = none
 	EOS             []int32 // the tokens that end an answer, those of the chat template first
+	Suppressed      []int32 // the tokens that are never generated
 	TokenizerConfig []byte  // tokenizer_config.json
 	ChatTemplate    []byte  // chat_template.jinja; nil if TokenizerConfig has the template
 }
@@ -84,9 +85,9 @@ func (p *Processor) Around(bos string) (before, after []int32, err error) {
 func (p *Processor) SpecialTokens() map[string]string { return p.Template().SpecialTokens() }
 
 // Raw encodes a text without the chat template, control tokens included, after the tokens of
-// images and of clips of sound, which have the given numbers of tokens. Special tokens that the
+// images with the given grids, and of clips of sound, which have the given numbers of tokens. Special tokens that the
 // tokenizer would append are omitted, since the text continues.
-func (p *Processor) Raw(text string, images int, clips []int, bos string) (chat.Tokens, error) {
+func (p *Processor) Raw(text string, images []chat.Grid, clips []int, bos string) (chat.Tokens, error) {
 	before, _, err := p.Around(bos)
 	if err != nil {
 		return chat.Tokens{}, err
@@ -99,11 +100,8 @@ func (p *Processor) Raw(text string, images int, clips []int, bos string) (chat.
 		before = nil // the text already starts with it
 	}
 	t := chat.Tokens{IDs: slices.Clone(before)}
-	for range images {
-		t.Images = append(t.Images, len(t.IDs))
-		for range p.patches {
-			t.IDs = append(t.IDs, p.ImageID())
-		}
+	for _, g := range images {
+		p.AppendImage(&t, g)
 	}
 	for _, n := range clips {
 		t.Clips = append(t.Clips, chat.Clip{Start: len(t.IDs), Tokens: n})
@@ -160,7 +158,18 @@ func (p *Processor) GenerationConfig() map[string]any {
 	if len(p.EOS) > 0 {
 		out["eos_token_id"], out["pad_token_id"] = p.EOSTokenID(), p.EOS[0]
 	}
+	if len(p.Suppressed) > 0 {
+		out["suppress_tokens"] = p.Suppressed
+	}
 	return out
+}
+
+// NeverGenerated returns the tokens that are never generated; nil: none, or no processor.
+func (p *Processor) NeverGenerated() []int32 {
+	if p == nil {
+		return nil
+	}
+	return p.Suppressed
 }
 
 // Fingerprint returns the SHA-256, in hexadecimal, of all that the tokens of a conversation

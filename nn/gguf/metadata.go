@@ -189,6 +189,12 @@ func (m Metadata) Texts(key string) (s []string, ok bool) {
 	return s, ok
 }
 
+// Floats returns an array of float32; ok is false if the key has none.
+func (m Metadata) Floats(key string) (x []float32, ok bool) {
+	x, ok = m.values[key].([]float32)
+	return x, ok
+}
+
 // Ints returns an array of 32-bit integers; ok is false if the key has none.
 func (m Metadata) Ints(key string) (n []int32, ok bool) {
 	switch v := m.values[key].(type) {

@@ -83,6 +83,7 @@ func TestMistakes(t *testing.T) {
 	write("bench.txt", "these are notes")
 	write("list.jsonl", `{"picture": "a.png"}`)
 	write("tags.jsonl", `{"question": "<image>what?", "answer": "red"}`)
+	write("stills.jsonl", `{"image": "notes.png", "time": 0}`)
 	write("link.jsonl", `{"image": "/etc/hostname", "text": "a name"}`)
 	write("latin.csv", "image,text\na.png,caf\xe9\n")
 	write("latin.txt", "caf\xe9 au lait")
@@ -228,6 +229,12 @@ func TestMistakes(t *testing.T) {
 		{ask("--image", "folder"), 1, []string{"--image", "folder"}},
 		{ask("--image", "notes.png"), 1, []string{"notes.png", "PNG"}},
 		{ask("--image", "cut.png"), 1, []string{"cut.png"}},
+		{ask("--image-tokens", "-3"), 2, []string{"--image-tokens cannot be -3"}},
+		{ask("--image-tokens", "140"), 2, []string{"--image-tokens", "square images", "keep:N"}},
+		{ask("--frames", "nowhere.jsonl"), 1, []string{"--frames", "nowhere.jsonl"}},
+		{ask("--frames", "tags.jsonl"), 1, []string{"--frames tags.jsonl", "line 1", "SECONDS"}},
+		{ask("--frames", "stills.jsonl"), 1, []string{"--frames stills.jsonl", "notes.png", "PNG"}},
+		{ask("--frames", "stills.jsonl", "--raw"), 2, []string{"--frames and --raw"}},
 		{ask("--image", "empty"), 1, []string{"--image empty", "another"}},
 		{ask("--image", "locked/file"), 1, []string{"locked/file"}},
 		{ask("--prompt", "caf\xe9?"), 2, []string{"--prompt", "UTF-8"}},
@@ -243,6 +250,9 @@ func TestMistakes(t *testing.T) {
 		{line("infer --model data/" + filepath.Base(file) + " --prompt x --device cpu"), 1, []string{"parquet", "a model's folder"}},
 		{line("infer --model decoder --image a.png --prompt x --device cpu"), 2, []string{"decoder", "text-only"}},
 		{line("infer --image a.png --prompt x"), 2, []string{"--model is missing"}},
+		{line("train --dry-run --image-size 65"), 2, []string{"--image-size", "65", "patch_size"}},
+		{line("train --dry-run --image-size keep"), 2, []string{"--image-size", "keep:N"}},
+		{line("train --dry-run --image-size keep:100000"), 2, []string{"--image-size", "100000"}},
 		// Scoring.
 		{line("eval --model decoder --data " + file + " --device cpu"), 2, []string{"decoder", "--text"}},
 		{line("eval --model words.gguf --data mixed/test-0.parquet --device cpu"), 1, []string{"words.gguf", "GGUF"}},

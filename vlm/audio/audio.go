@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 )
 
 // Limits of a file.
@@ -15,7 +14,8 @@ const (
 	MaxSeconds  = 600     // of sound
 	MaxChannels = 32      // mixed to one
 	MinRate     = 1_000   // samples a second
-	MaxRate     = 768_000 // the highest rate that converters have
+	MaxRate     = 384_000 // of studios
+	maxSample   = 1 << 31 // absolute: some programs write integers as floats
 )
 
 // FormatError reports sound that cannot be read: damaged, cut short, or beyond a limit.
@@ -78,8 +78,14 @@ func sniff(data []byte) (format string, decode decoder, err error) {
 		return "WAV", decodeWAV, nil
 	case at(0, "RIFX"):
 		return "", nil, &UnsupportedError{"big-endian WAV"}
+	case at(0, "fLaC"):
+		return "FLAC", decodeFLAC, nil
+	case at(0, "OggS") && bytes.Contains(data[:min(len(data), 100)], []byte("\x01vorbis")):
+		return "Ogg Vorbis", decodeVorbis, nil
 	case at(0, "OggS") && bytes.Contains(data[:min(len(data), 100)], []byte("OpusHead")):
 		return "", nil, &UnsupportedError{"Ogg Opus"}
+	case at(0, "OggS"):
+		return "", nil, &UnsupportedError{"Ogg without Vorbis"}
 	case at(4, "ftyp"):
 		return "", nil, &UnsupportedError{"MP4 (AAC)"}
 	case at(0, "FORM") && (at(8, "AIFF") || at(8, "AIFC")):
@@ -90,9 +96,13 @@ func sniff(data []byte) (format string, decode decoder, err error) {
 		return "", nil, &UnsupportedError{"AMR"}
 	case at(0, ".snd"):
 		return "", nil, &UnsupportedError{"AU"}
+	case isMP3(data):
+		return "MP3", decodeMP3, nil
 	}
 	return "", nil, damaged("not a sound file that is read: WAV, FLAC, MP3 or Ogg Vorbis")
 }
+
+var errTooLong = damaged("more than %d minutes of sound: cut it into shorter files", MaxSeconds/60)
 
 // sink collects decoded samples: it mixes channels and resamples them.
 type sink struct {
@@ -120,7 +130,7 @@ func (s *sink) start(rate, channels int) error {
 func (s *sink) write(interleaved []float32) error {
 	n := len(interleaved) / s.channels
 	if s.frames += n; s.frames > MaxSeconds*s.rate {
-		return damaged("more than %d minutes of sound: cut it into shorter files", MaxSeconds/60)
+		return errTooLong
 	}
 	s.mono = s.mono[:0]
 	for i := range n {
@@ -129,8 +139,8 @@ func (s *sink) write(interleaved []float32) error {
 			sum += v
 		}
 		mean := sum / float32(s.channels)
-		if math.IsNaN(float64(mean)) || math.IsInf(float64(mean), 0) {
-			return damaged("a sample is not a finite number")
+		if math.IsNaN(float64(mean)) || math.Abs(float64(mean)) > maxSample {
+			return damaged("a sample is %g, which is no sound", mean)
 		}
 		s.mono = append(s.mono, mean)
 	}
@@ -138,17 +148,12 @@ func (s *sink) write(interleaved []float32) error {
 	return nil
 }
 
-// reason returns the first line of an error of Decode, without the names of packages.
-func reason(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-// asFormat returns an error of another project's decoder as a *FormatError.
+// asFormat returns an error of another project's decoder as a *FormatError. Its text is left out: it
+// names that project's functions.
 func asFormat(err error) error {
 	var format *FormatError
 	if err == nil || errors.As(err, &format) {
 		return err
 	}
-	return damaged("the file is damaged or cut short: %s", reason(err))
+	return damaged("the file is damaged or cut short")
 }

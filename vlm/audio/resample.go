@@ -9,9 +9,9 @@ const (
 	zeroCrossings = 32   // of the sinc on each side of the filter's middle
 	rolloff       = 0.92 // middle of the transition band, as a fraction of the lower Nyquist frequency
 	kaiserBeta    = 8    // 80 dB
-	// maxPhases limits the table of the filters: rates without a common divisor take the nearest
-	// of so many.
-	maxPhases = 4096
+	// maxPhases limits the table of the filters. Where the rates have more phases, filters between two
+	// of the table are interpolated.
+	maxPhases = 1024
 )
 
 // resampler converts between two rates, chunk by chunk. Sample k of the result is the sound at the
@@ -19,7 +19,7 @@ const (
 type resampler struct {
 	from, to int64 // reduced
 	phases   int64
-	filters  [][]float32 // by phase: weights of the samples around a place
+	filters  [][]float32 // by phase, and one more: weights of the samples around a place
 	half     int64       // samples on each side of a place
 
 	pending []float32 // samples that are still needed, from number first on
@@ -38,7 +38,7 @@ func newResampler(from, to int) *resampler {
 	scale := min(1, float64(to)/float64(from)) * rolloff // the cut, as a fraction of from's Nyquist frequency
 	width := zeroCrossings / scale
 	r.half = int64(math.Ceil(width))
-	for phase := range r.phases {
+	for phase := range r.phases + 1 {
 		r.filters = append(r.filters, lowpass(float64(phase)/float64(r.phases), scale, width, int(r.half)))
 	}
 	return r
@@ -101,7 +101,7 @@ func (r *resampler) write(samples []float32) {
 		return
 	}
 	r.pending = append(r.pending, samples...)
-	r.run(r.written - r.half - 1)
+	r.run(r.written - r.half)
 }
 
 // finish returns the result.
@@ -121,11 +121,13 @@ func (r *resampler) run(end int64) {
 		if at >= end {
 			break
 		}
-		phase := (rest*r.phases + r.to/2) / r.to
-		if phase == r.phases {
-			at, phase = at+1, 0
+		phase, between := rest*r.phases/r.to, rest*r.phases%r.to
+		v := r.sample(at, r.filters[phase])
+		if between > 0 {
+			t := float32(between) / float32(r.to)
+			v += t * (r.sample(at, r.filters[phase+1]) - v)
 		}
-		r.out = append(r.out, r.sample(at, r.filters[phase]))
+		r.out = append(r.out, v)
 	}
 	if drop := min(int64(len(r.out))*r.from/r.to-r.half-r.first, int64(len(r.pending))); drop > 0 {
 		r.pending = append(r.pending[:0], r.pending[drop:]...)

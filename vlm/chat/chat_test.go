@@ -142,7 +142,7 @@ func checkSharedPrefix(t *testing.T, e *chat.Encoder, c chat.Conversation) {
 		t.Fatalf("%d turns and %d images", len(got.Turns), len(got.Prefix.Images))
 	}
 	for i, turn := range got.Turns {
-		want, err := e.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[i : i+1], Images: c.Images})
+		want, err := e.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[i : i+1], Images: c.Images, Clips: c.Clips})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,8 +43,10 @@ func droppedError(messages []Message, i int) error {
 func requiredText(m Message) string {
 	text := m.Content
 	if m.Role == "assistant" {
-		if at := strings.LastIndex(text, ReasoningClose); at >= 0 {
-			text = text[at+len(ReasoningClose):]
+		for _, end := range []string{ReasoningClose, ChannelClose} {
+			if at := strings.LastIndex(text, end); at >= 0 {
+				text = text[at+len(end):]
+			}
 		}
 	}
 	return strings.TrimSpace(text)

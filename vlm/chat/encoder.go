@@ -21,11 +21,18 @@ type Turn struct{ User, Assistant string }
 type Conversation struct {
 	System *string // system message; nil: the template's default, if any
 	Turns  []Turn
-	Images int // number of images, all at the start of the first user message
+	Images int    // number of images, all at the start of the first user message
+	Grids  []Grid // of the images; nil: each has the encoder's number of tokens
 	// Clips are the tokens of each clip of sound. They are where the questions have AudioToken, if
 	// these have as many, or else at the start of the first user message.
 	Clips []int
 }
+
+// Grid is the patches of an image, each of which is a token.
+type Grid struct{ Rows, Cols int }
+
+// Tokens returns the number of tokens.
+func (g Grid) Tokens() int { return g.Rows * g.Cols }
 
 // Clip is the tokens of a clip of sound in an encoded text.
 type Clip struct{ Start, Tokens int }
@@ -35,6 +42,7 @@ type Tokens struct {
 	IDs      []int32
 	LossMask []bool // per token: part of an answer or of the end of its turn
 	Images   []int  // first image token of each image
+	Grids    []Grid // of each image
 	Clips    []Clip // of sound
 }
 
@@ -52,11 +60,15 @@ type Encoder struct {
 	template    *Template
 	imageTokens int // per image
 	imageID     int32
-	audioID     int32 // noID: conversations are without sound
-	specials    []string
-	added       []string // added tokens, special or not
-	ends        []int32
-	longest     int // bytes of the longest token
+	// imageOpen and imageClose are the tokens around those of an image, as in Gemma 4; or noID. frameID
+	// is the token of a patch of a video's frame.
+	imageOpen, imageClose, frameID int32
+
+	audioID  int32 // noID: conversations are without sound
+	specials []string
+	added    []string // added tokens, special or not
+	ends     []int32
+	longest  int // bytes of the longest token
 }
 
 // NewEncoder returns an encoder with a tokenizer and a template. imageTokens is the number
@@ -73,10 +85,21 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, frameID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	open, okOpen := tok.ID(imageOpenToken)
+	end, okClose := tok.ID(imageCloseToken)
+	if imageTokens > 0 && okOpen && okClose && tok.IsSpecial(open) && tok.IsSpecial(end) {
+		e.imageOpen, e.imageClose = open, end
+	}
+	if id, ok := tok.ID(videoToken); ok && imageTokens > 0 && tok.IsSpecial(id) {
+		e.frameID = id
+	}
 	e.ends = e.findEnds()
 	return e, nil
 }
+
+// Gemma 4's tokens around those of an image, and for patches of a video's frames.
+const imageOpenToken, imageCloseToken, videoToken = "<|image>", "<image|>", "<|video|>"
 
 // noID is the id of a placeholder that an encoder does not have.
 const noID = -1
@@ -125,13 +148,13 @@ func (e *Encoder) Prompt(c Conversation, thinking *bool) (Tokens, error) {
 func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 	var out SharedPrefix
 	for i, turn := range c.Turns {
-		one, err := e.Conversation(Conversation{c.System, []Turn{turn}, c.Images, c.Clips})
+		one, err := e.Conversation(Conversation{System: c.System, Turns: []Turn{turn}, Images: c.Images, Grids: c.Grids, Clips: c.Clips})
 		if err != nil {
 			return SharedPrefix{}, err
 		}
 		shared := 0
 		if n := len(one.Images); n > 0 {
-			shared = one.Images[n-1] + e.imageTokens
+			shared = one.Images[n-1] + one.Grids[n-1].Tokens()
 		}
 		if n := len(one.Clips); n > 0 {
 			shared = max(shared, one.Clips[n-1].Start+one.Clips[n-1].Tokens)
@@ -147,7 +170,7 @@ func (e *Encoder) SharedPrefix(c Conversation) (SharedPrefix, error) {
 
 // splitAt splits t before token at. All images and clips are before at.
 func (t Tokens) splitAt(at int) (head, tail Tokens) {
-	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images, t.Clips}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
+	return Tokens{t.IDs[:at:at], t.LossMask[:at:at], t.Images, t.Grids, t.Clips}, Tokens{IDs: t.IDs[at:], LossMask: t.LossMask[at:]}
 }
 
 func (c Conversation) messages() []Message {
@@ -159,7 +182,7 @@ func (c Conversation) messages() []Message {
 	for i, turn := range c.Turns {
 		user := Message{Role: "user", Content: turn.User}
 		if i == 0 {
-			user.Images = c.Images
+			user.Images, user.Grids = c.Images, c.Grids
 		}
 		if n := c.placed(i); n >= 0 {
 			user.Clips = c.Clips[placed : placed+n]
@@ -202,6 +225,9 @@ func (c Conversation) checkClips() error {
 // Messages encodes messages. Names of control tokens in contents remain text; roles are
 // trusted. The error is a *TemplateError, ErrNoTemplate, or the tokenizer's.
 func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
+	if err := checkImages(messages); err != nil {
+		return Tokens{}, err
+	}
 	pieces, answers, err := e.render(expandClips(messages), o)
 	if err != nil {
 		return Tokens{}, err
@@ -210,17 +236,11 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t := Tokens{IDs: ids, LossMask: lossMask(starts, answers)}
-	for i := 0; i < len(ids); i++ {
-		if ids[i] == e.imageID {
-			t.Images = append(t.Images, i)
-			i += e.imageTokens - 1
-		}
+	t, err := e.expandImages(Tokens{IDs: ids, LossMask: lossMask(starts, answers)}, messages)
+	if err != nil {
+		return Tokens{}, err
 	}
-	if want := images(messages); len(t.Images) != want {
-		return Tokens{}, &TemplateError{fmt.Sprintf("the rendered text has %d of %d images", len(t.Images), want)}
-	}
-	t.Clips, err = e.clips(ids, messages)
+	t.Clips, err = e.clips(t.IDs, messages)
 	return t, err
 }
 
@@ -232,12 +252,13 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 // for in the text rendered without markers.
 func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piece, answers []span, err error) {
 	messages = validUTF8(messages)
-	plain, err := e.template.render(e.placeImages(messages), o)
+	o.imageParts = e.imageID != noID && images(messages) > 0 && e.template.writesImages()
+	plain, err := e.template.render(placeImages(messages), o)
 	if err != nil {
 		return nil, nil, err
 	}
 	markers := newSpanMarkers(e.template.source, messages)
-	marked, err := e.template.render(e.placeImages(e.addMarkers(markers, messages)), o)
+	marked, err := e.template.render(placeImages(e.addMarkers(markers, messages)), o)
 	same := false
 	var contents contentSpans
 	if err == nil {
@@ -271,26 +292,17 @@ func validUTF8(messages []Message) []Message {
 	return out
 }
 
-// placeImages prepends the tokens of images, and of clips that are not within, to the messages'
-// contents.
-func (e *Encoder) placeImages(messages []Message) []Message {
-	out := slices.Clone(messages)
-	for i := range out {
-		out[i].Content = strings.Repeat(ImageToken, out[i].Images*e.imageTokens) + out[i].clipsBefore() + out[i].Content
-	}
-	return out
-}
-
 // addMarkers returns the messages with markers around their contents and around names of
 // special tokens in them.
 func (e *Encoder) addMarkers(m spanMarkers, messages []Message) []Message {
 	protector := m.protector(e.specials)
-	within := m.protector(slices.DeleteFunc(slices.Clone(e.specials), func(name string) bool { return name == AudioToken }))
 	out := slices.Clone(messages)
 	for i := range out {
 		one, protect := &out[i], protector
-		if one.clipsWithin {
-			protect = within
+		if one.ImagesInText || one.clipsWithin {
+			protect = m.protector(slices.DeleteFunc(slices.Clone(e.specials), func(name string) bool {
+				return name == ImageToken && one.ImagesInText || name == AudioToken && one.clipsWithin
+			}))
 		}
 		one.Content, one.Reasoning = m.around(i, one.Role, protect.Replace(one.Content)), protect.Replace(one.Reasoning)
 	}
@@ -317,13 +329,4 @@ func join(pieces []tokenizer.Piece) string {
 		b.WriteString(p.Text)
 	}
 	return b.String()
-}
-
-// images returns the number of images in the messages.
-func images(messages []Message) int {
-	n := 0
-	for _, m := range messages {
-		n += m.Images
-	}
-	return n
 }

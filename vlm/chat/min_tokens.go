@@ -11,6 +11,3 @@ func (e *Encoder) MinTokens(t Turn) int {
 	size := len(t.User) + len(t.Assistant)
 	return 1 + size/(maxShrink*max(1, e.longest)) // 1 for the end of the turn
 }
-
-// ImageTokens returns the number of tokens of the given number of images.
-func (e *Encoder) ImageTokens(images int) int { return images * e.imageTokens }

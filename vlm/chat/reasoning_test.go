@@ -17,6 +17,12 @@ func TestReasoning(t *testing.T) {
 		{[]string{"<think>", "\n\n", "</think>", "\n\n", "2\n", "\n3"}, "", "2\n\n3"},
 		{[]string{"<think>", "\n", "cut off"}, "cut off", ""},
 		{[]string{"A", "<think>", "later"}, "", "A<think>later"},
+		{[]string{"<|channel>", "thought", "\n", "1+1", "\n is 2", "\n", "<channel|>", "2"}, "1+1\n is 2", "2"},
+		{[]string{"<|channel>", "thought", "\n", "<channel|>", "Red", "."}, "", "Red."},
+		{[]string{"<|channel>", "thought\nA", "\n", "<channel|>", "\n", "It", "<|channel>", "thought", "\n", "<channel|>", " is"}, "A", "It is"},
+		{[]string{"<|channel>", "tho"}, "", ""},
+		{[]string{"<|channel>", "thought", "\n", "cut off"}, "cut off", ""},
+		{[]string{"<|channel>", "<channel|>", "2"}, "", "2"},
 		{nil, "", ""},
 	} {
 		text := strings.Join(c.pieces, "")

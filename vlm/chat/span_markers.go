@@ -80,12 +80,19 @@ func (m spanMarkers) around(i int, role, content string) string {
 		return lead + string(m.contentOpen[i]) + text + string(m.contentClose) + rest
 	}
 	reasoning := ""
-	if at := strings.LastIndex(text, ReasoningClose); at >= 0 {
-		at += len(ReasoningClose)
+	if at := max(endOf(text, ReasoningClose), endOf(text, ChannelClose)); at > 0 {
 		after := strings.TrimLeftFunc(text[at:], unicode.IsSpace)
 		reasoning, text = string(m.answerOpen)+text[:len(text)-len(after)], after
 	}
 	return lead + reasoning + string(m.contentOpen[i]) + string(m.answerOpen) + text + string(m.answerClose) + string(m.contentClose) + rest
+}
+
+// endOf returns the offset after the last occurrence of a token in a text, or 0.
+func endOf(text, token string) int {
+	if at := strings.LastIndex(text, token); at >= 0 {
+		return at + len(token)
+	}
+	return 0
 }
 
 // span is the byte range [lo, hi).

@@ -30,8 +30,14 @@ type Message struct {
 	Content string
 	// Reasoning is the assistant's reasoning before Content; most templates ignore it.
 	Reasoning string
-	// Images is the number of images directly before Content.
-	Images int
+	// Images is the number of images directly before Content, or with ImagesInText within, where
+	// Content has ImageToken.
+	Images       int
+	ImagesInText bool
+	Grids        []Grid // of the images; nil: each has the encoder's number of tokens
+	// Video are the frames of a video, each after its time. They are before Content, after the images
+	// that are there too.
+	Video []Frame
 	// Clips are the tokens of each clip of sound. They replace the AudioTokens of Content if it
 	// has as many; otherwise they are directly before it, after the images.
 	Clips []int
@@ -47,8 +53,8 @@ type Options struct {
 	// variables. They may be nil. Keys keep their order.
 	Tools, Documents, Extra json.RawMessage
 
-	// imageParts passes an {"type": "image"} for every image to templates that take
-	// content parts; the template then writes its own placeholder.
+	// imageParts passes the contents with images as content parts: {"type": "image"} for every
+	// ImageToken, and texts. The template then writes its own placeholder.
 	imageParts bool
 }
 

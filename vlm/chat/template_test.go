@@ -64,10 +64,10 @@ func TestContentStringOrParts(t *testing.T) {
 }
 
 func TestImagesAsParts(t *testing.T) {
-	messages := []Message{{Role: "user", Content: "What?", Images: 2}}
+	messages := []Message{{Role: "user", Content: ImageToken + ImageToken + "What?", Images: 2}}
 	for source, want := range map[string][2]string{
-		partsOnly:   {"user:What?;", "user:<image><image>What?;"},
-		textOrParts: {"user:What?;", "user:What?;"},
+		partsOnly:   {"user:<|image|><|image|>What?;", "user:<image><image>What?;"},
+		textOrParts: {"user:<|image|><|image|>What?;", "user:<image><image>What?;"},
 	} {
 		for i, o := range []Options{{}, {imageParts: true}} {
 			if got, err := parse(t, source).Render(messages, o); err != nil || got != want[i] {

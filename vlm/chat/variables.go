@@ -75,9 +75,12 @@ func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 		d.Set("thinking", m.Reasoning)
 	}
 	d.Set("role", m.Role)
-	if parts {
-		d.Set("content", m.parts(imageParts))
-	} else {
+	switch {
+	case imageParts && m.placeholders() > 0:
+		d.Set("content", m.imageParts())
+	case parts:
+		d.Set("content", jinja.NewList(textPart(m.Content)))
+	default:
 		d.Set("content", m.Content)
 	}
 	if m.Reasoning != "" {
@@ -86,22 +89,43 @@ func (m Message) variables(parts, imageParts bool) *jinja.Dict {
 	return d
 }
 
-// parts returns the content as a list of parts, which templates of vision-language models
-// take.
-func (m Message) parts(images bool) *jinja.List {
+// imageParts returns the content as a list of parts, which templates of vision-language models
+// take: its first ImageTokens, as many as there are images, as images, and the text between them.
+func (m Message) imageParts() *jinja.List {
 	list := jinja.NewList()
-	for range m.Images {
-		if images {
+	texts := strings.SplitN(m.Content, ImageToken, m.placeholders()+1)
+	for i, text := range texts {
+		if text != "" {
+			list.Items = append(list.Items, textPart(text))
+		}
+		if i+1 < len(texts) {
 			d := jinja.NewDict()
 			d.Set("type", "image")
 			list.Items = append(list.Items, d)
 		}
 	}
+	return list
+}
+
+func textPart(text string) *jinja.Dict {
 	d := jinja.NewDict()
 	d.Set("type", "text")
-	d.Set("text", m.Content)
-	list.Items = append(list.Items, d)
-	return list
+	d.Set("text", text)
+	return d
+}
+
+// writesImages reports whether the template writes ImageToken for an image among a user's content
+// parts, as Gemma 4's does. It may then also strip the texts around it.
+func (t *Template) writesImages() bool {
+	t.parts.Lock()
+	defer t.parts.Unlock()
+	if t.parts.writesImages == nil {
+		const probe = "probe8151"
+		r, err := t.renderAs([]Message{{Role: "user", Content: ImageToken + probe, Images: 1}}, Options{imageParts: true}, partsRoles{}, maxTime)
+		writes := err == nil && strings.Contains(r.text, ImageToken+probe)
+		t.parts.writesImages = &writes
+	}
+	return *t.parts.writesImages
 }
 
 // partsRoles are the roles whose content a template takes as a list of parts.
@@ -122,8 +146,9 @@ func (p partsRoles) has(role string) bool {
 // partsProbe caches the result of Template.partsRoles.
 type partsProbe struct {
 	sync.Mutex
-	known bool
-	roles partsRoles
+	known        bool
+	roles        partsRoles
+	writesImages *bool // nil: not known yet
 }
 
 // partsRoles finds by rendering the roles whose content the template takes as parts: the

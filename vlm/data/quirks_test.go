@@ -59,7 +59,7 @@ func TestQuirkRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := Check(row)
-			if files, prepared := Prepare(row, Media{ImageSize: 8}); !reflect.DeepEqual(prepared, v) || v.Status == Use && len(files.Images) != len(v.Images) {
+			if files, prepared := Prepare(row, Media{Images: image.Fit{Size: 8, Patch: 8}}); !reflect.DeepEqual(prepared, v) || v.Status == Use && len(files.Images) != len(v.Images) {
 				t.Errorf("Prepare returned %d images and %+v, Check %+v", len(files.Images), prepared, v)
 			}
 			if v.Row != want.Row || (v.Status == Skip) != (v.Reason != "") || strings.Contains(v.Reason, "\n") {

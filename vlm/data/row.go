@@ -165,12 +165,12 @@ func check(r Row, decode func(data []byte) (Size, error), listen func(data []byt
 		return r.skip("its images have more than %d million pixels in total", maxRowPixels/1_000_000)
 	}
 	for i, data := range r.Images {
-		if data == nil { // paths are never followed
-			return r.skip("image %d has no bytes", i+1)
+		size, err := Size{}, error(nil)
+		if data != nil {
+			size, err = decode(data)
 		}
-		size, err := decode(data)
-		if err != nil {
-			return r.skip("image %d cannot be decoded: %v", i+1, err)
+		if data == nil || err != nil {
+			return r.badImage(i, data, err)
 		}
 		v.Images = append(v.Images, size)
 	}
@@ -185,6 +185,13 @@ func check(r Row, decode func(data []byte) (Size, error), listen func(data []byt
 		v.Clips = append(v.Clips, math.Round(1e3*seconds)/1e3)
 	}
 	return v
+}
+
+func (r Row) badImage(i int, data []byte, err error) Verdict {
+	if data == nil { // paths are never followed
+		return r.skip("image %d has no bytes", i+1)
+	}
+	return r.skip("image %d cannot be decoded: %v", i+1, err)
 }
 
 func (r Row) badClip(i int, err error) Verdict {

@@ -168,7 +168,8 @@ func (e *evaluator) evaluateSamples(ctx context.Context, set *data.Dataset) erro
 
 // exchanged returns another sample's files, as many as there are in place of which they are.
 func exchanged(files, inPlaceOf data.Prepared) data.Prepared {
-	return data.Prepared{Images: repeated(files.Images, len(inPlaceOf.Images)), Clips: repeated(files.Clips, len(inPlaceOf.Clips))}
+	n := len(inPlaceOf.Images)
+	return data.Prepared{Images: repeated(files.Images, n), Sizes: repeated(files.Sizes, n), Clips: repeated(files.Clips, len(inPlaceOf.Clips))}
 }
 
 // repeated repeats or truncates files to n.
@@ -204,7 +205,7 @@ func (e *evaluator) prepare(set *data.Dataset, i int) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, verdict := data.Prepare(row, data.Media{ImageSize: e.Config.Vision.ImageSize, SampleRate: e.Config.Audio.SampleRate})
+	files, verdict := data.Prepare(row, data.Media{Images: e.Config.Vision.Fit(), SampleRate: e.Config.Audio.SampleRate})
 	if verdict.Status == data.Use && len(row.Clips) > 1 && len(row.Answered()) > 1 && row.NamesSound() {
 		verdict = row.Skip("its questions have places for their own sound, and cannot be asked one by one")
 	}

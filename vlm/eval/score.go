@@ -75,6 +75,12 @@ func (e *evaluator) scoreTurns(ctx context.Context, files data.Prepared, turns [
 // conversation is turns about images and sound.
 func (e *evaluator) conversation(files data.Prepared, turns []chat.Turn) chat.Conversation {
 	c := chat.Conversation{Turns: turns, Images: len(files.Images)}
+	if e.Config.Vision.KeepsAspect() {
+		for _, s := range files.Sizes {
+			grid, _ := e.Config.Vision.ImageGrid(s.Width, s.Height) // without an error, since the image is prepared
+			c.Grids = append(c.Grids, grid)
+		}
+	}
 	for _, samples := range files.Clips {
 		c.Clips = append(c.Clips, e.Config.Audio.Tokens(len(samples)))
 	}

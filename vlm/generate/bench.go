@@ -2,12 +2,15 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"patchwork/engine"
 	"patchwork/shaders"
 	"patchwork/vlm"
+	"patchwork/vlm/chat"
 )
 
 // InferBench measures generation: a prompt of random tokens, starting with an image if one fits,
@@ -33,8 +36,8 @@ func NewInferBench(runner *vlm.Runner, prompt, tokens int) (*InferBench, error) 
 	}
 	if v.PatchSize > 0 && v.Patches() < prompt {
 		b.Images = 1
-		b.prompt.images = []int{0}
-		b.prompt.pixels = [][]byte{make([]byte, v.ImageSize*v.ImageSize*v.NumChannels)}
+		b.prompt.images, b.prompt.grids = []int{0}, []chat.Grid{v.SquareGrid()}
+		b.prompt.pixels = [][]byte{make([]byte, v.SquareGrid().Tokens()*v.Features())}
 		for i := range b.prompt.pixels[0] {
 			b.prompt.pixels[0][i] = byte(b.ids.Uint32())
 		}
@@ -79,12 +82,16 @@ type EmbedderBench struct {
 	embedder *vlm.ImageEmbedder
 	vectors  *vlm.Vectors
 	dev      engine.Device
+	grids    []chat.Grid
 	pixels   []byte
 }
 
 // NewEmbedderBench compiles the embedder and the connector for a batch.
 func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
 	v := runner.Config.Vision
+	if v.None() {
+		return nil, errors.New("the model has no images to embed")
+	}
 	vectors := vlm.PlanVectors(runner.Model, batch*v.Patches())
 	if err := vectors.Allocate(runner.Device); err != nil {
 		return nil, err
@@ -94,7 +101,7 @@ func NewEmbedderBench(runner *vlm.Runner, batch int) (*EmbedderBench, error) {
 		vectors.Close()
 		return nil, err
 	}
-	b := &EmbedderBench{embedder: e, vectors: vectors, dev: runner.Device, pixels: make([]byte, batch*v.ImageSize*v.ImageSize*v.NumChannels)}
+	b := &EmbedderBench{embedder: e, vectors: vectors, dev: runner.Device, grids: slices.Repeat([]chat.Grid{v.SquareGrid()}, batch), pixels: make([]byte, batch*v.SquareGrid().Tokens()*v.Features())}
 	random := rand.New(rand.NewPCG(1, 1))
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
@@ -112,7 +119,7 @@ func (b *EmbedderBench) Close() {
 // Step encodes the batch; the vectors stay on the device.
 func (b *EmbedderBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	err := b.embedder.Encode(ctx, b.dev, b.pixels, 0)
+	err := b.embedder.Encode(ctx, b.dev, b.pixels, b.grids, 0)
 	return time.Since(start), err
 }
 

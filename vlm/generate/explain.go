@@ -56,6 +56,9 @@ func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images
 	if len(images) == 0 || len(images) != len(prompt.Images) {
 		return out, errors.New("the prompt has no image to explain")
 	}
+	if runner.Config.Vision.KeepsAspect() {
+		return out, errors.New("attention is drawn only on square images, and this model keeps their aspect ratio")
+	}
 	words := splitWords(runner.Processor.Tokenizer, answer)
 	if len(words) == 0 {
 		return out, ErrNoWords

@@ -85,11 +85,14 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	if err := g.checkClips(prompt, o.Clips); err != nil {
 		return out, err
 	}
+	if prompt.Grids == nil {
+		prompt.Grids = slices.Repeat([]chat.Grid{g.Config.Vision.SquareGrid()}, len(images))
+	}
 	total = min(total, limit)
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
-	sampler := o.Sampling.sampler(prompt.IDs)
+	sampler := o.Sampling.sampler(prompt.IDs, g.Processor.NeverGenerated())
 	start := time.Now()
 	p, cached, err := g.prefill(ctx, newSequence(prompt, images, g.frames(o.Clips)))
 	out.CachedTokens = cached
@@ -134,7 +137,11 @@ func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next int32, err 
 			return 0, err
 		}
 		next, ok = argmax[0], argmax[0] >= 0
-	} else {
+		if ok && slices.Contains(g.Processor.NeverGenerated(), next) {
+			s = &sampler{Sampling: Sampling{RepetitionPenalty: 1}, suppressed: g.Processor.NeverGenerated()}
+		}
+	}
+	if s != nil {
 		logits := s.logitsBuffer(p.logits.Size())
 		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
 			return 0, err

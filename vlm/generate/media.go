@@ -33,6 +33,7 @@ func (g *Generator) frames(clips [][]float32) (out [][]float32) {
 // fresh is what a prefill has to encode, and how many slots of the whole sequence are before it.
 type fresh struct {
 	pixels      [][]byte
+	grids       []chat.Grid // of pixels
 	frames      [][]float32
 	imageSlots  int // of images that are cached
 	frameSlots  int // of clips that are cached
@@ -41,13 +42,19 @@ type fresh struct {
 }
 
 // fresh returns the images and clips of which tokens from start on are part.
-func (s sequence) fresh(start, patches int) fresh {
+func (s sequence) fresh(start int) fresh {
 	k := s.imagesBefore(start)
-	if k > 0 && s.images[k-1]+patches > start {
+	if k > 0 && s.imageEnd(k-1) > start {
 		k-- // the image is only partly in the cache
 	}
-	f := fresh{pixels: s.pixels[k:], imageSlots: k * patches}
-	f.soundVector = len(f.pixels) * patches
+	f := fresh{pixels: s.pixels[k:], grids: s.grids[k:]}
+	for i, g := range s.grids {
+		if i < k {
+			f.imageSlots += g.Tokens()
+		} else {
+			f.soundVector += g.Tokens()
+		}
+	}
 	f.rows = f.soundVector
 	for i, clip := range s.clips {
 		if clip.Start+clip.Tokens <= start {
@@ -85,13 +92,13 @@ func (g *Generator) encode(ctx context.Context, f fresh) error {
 	if err := g.compileEmbedders(f); err != nil {
 		return err
 	}
-	patches := g.Config.Vision.Patches()
+	row := 0
 	for i, pixels := range f.pixels {
-		if err := g.embedder.Encode(ctx, g.Device, pixels, i*patches); err != nil {
+		if err := g.embedder.Encode(ctx, g.Device, pixels, f.grids[i:i+1], row); err != nil {
 			return err
 		}
+		row += f.grids[i].Tokens()
 	}
-	row := f.soundVector
 	for _, frames := range f.frames {
 		if err := g.sound.Encode(ctx, g.Device, frames, row); err != nil {
 			return err
@@ -101,12 +108,12 @@ func (g *Generator) encode(ctx context.Context, f fresh) error {
 	return nil
 }
 
-// reserveVectors makes room for vectors. Room for sound, whose length is any, at least doubles.
+// reserveVectors makes room for vectors. Room for sound and images of any length at least doubles.
 func (g *Generator) reserveVectors(rows int) error {
 	if g.vectors != nil && g.vectors.Capacity >= rows {
 		return nil
 	}
-	if g.vectors != nil && !g.Config.Audio.None() {
+	if g.vectors != nil && (!g.Config.Audio.None() || g.Config.Vision.KeepsAspect()) {
 		rows = max(rows, 2*g.vectors.Capacity)
 	}
 	vectors := vlm.PlanVectors(g.Model, rows)

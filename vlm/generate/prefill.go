@@ -47,26 +47,22 @@ func (g *Generator) freePasses() {
 // prefill brings the sequence into the cache. It returns the last pass, which has the logits of
 // the last token, and the number of tokens that were cached.
 func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached int, err error) {
-	patches := 0
-	if len(s.images) > 0 {
-		patches = g.Config.Vision.Patches()
-	}
-	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids), Patches: patches},
+	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids)},
 		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Clips: s.clips}}})
+		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Grids: s.grids, Clips: s.clips}}})
 	if err != nil {
 		return nil, 0, err
 	}
-	start := g.cache.Reusable(g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1), patches))
+	start := g.cache.Reusable(g.imageBoundary(s, min(s.commonPrefix(g.cached), len(s.ids)-1)))
 	g.cached = g.cached.prefix(start)
-	fresh := s.fresh(start, patches)
+	fresh := s.fresh(start)
 	if err := g.encode(ctx, fresh); err != nil {
 		return nil, start, err
 	}
 	fresh.placeSlots(b)
 	for at := start; at < len(s.ids); {
 		end := min(at+g.maxPass(), len(s.ids))
-		if boundary := g.imageBoundary(s, end, patches); boundary > at && end < len(s.ids) {
+		if boundary := g.imageBoundary(s, end); boundary > at && end < len(s.ids) {
 			end = boundary
 		}
 		if p, err = g.run(ctx, b, at, end); err != nil {
@@ -80,8 +76,8 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 
 // imageBoundary moves an index inside an image to its start if the tokens of an image attend to
 // each other, and so must be in the same pass.
-func (g *Generator) imageBoundary(s sequence, at, patches int) int {
-	if k := s.imagesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.images[k-1]+patches {
+func (g *Generator) imageBoundary(s sequence, at int) int {
+	if k := s.imagesBefore(at); g.Config.Attention == packing.DocumentBidirectionalImage && k > 0 && at < s.imageEnd(k-1) {
 		return s.images[k-1]
 	}
 	return at

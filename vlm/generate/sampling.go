@@ -25,21 +25,22 @@ type Sampling struct {
 type sampler struct {
 	Sampling
 	random     *rand.Rand
+	suppressed []int32 // never chosen
 	seen       []int32 // distinct tokens so far
 	isSeen     map[int32]bool
 	logits     []float32
 	candidates []candidate
 }
 
-// sampler returns a sampler for the tokens after a prompt.
-func (s Sampling) sampler(prompt []int32) *sampler {
+// sampler returns a sampler for the tokens after a prompt, which never chooses the suppressed ones.
+func (s Sampling) sampler(prompt, suppressed []int32) *sampler {
 	if s.RepetitionPenalty == 0 {
 		s.RepetitionPenalty = 1
 	}
 	if s.Temperature <= 0 && s.RepetitionPenalty == 1 {
 		return nil
 	}
-	out := &sampler{Sampling: s, random: rand.New(rand.NewPCG(s.Seed, 0x7361_6d70_6c65)), isSeen: map[int32]bool{}}
+	out := &sampler{Sampling: s, suppressed: suppressed, random: rand.New(rand.NewPCG(s.Seed, 0x7361_6d70_6c65)), isSeen: map[int32]bool{}}
 	for _, id := range prompt {
 		out.addSeen(id)
 	}
@@ -68,6 +69,9 @@ func (s *sampler) next(logits []float32) (id int32, ok bool) {
 	}
 	for _, id := range s.seen {
 		logits[id] = penalize(logits[id], s.RepetitionPenalty)
+	}
+	for _, id := range s.suppressed {
+		logits[id] = float32(math.Inf(-1))
 	}
 	id = s.draw(logits)
 	s.addSeen(id)

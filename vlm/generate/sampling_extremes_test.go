@@ -68,7 +68,7 @@ func TestSamplingExtremes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const draws = 2000
-			sampler, counts := c.s.sampler(c.seen), map[int32]int{}
+			sampler, counts := c.s.sampler(c.seen, nil), map[int32]int{}
 			for range draws {
 				sampler.isSeen, sampler.seen = map[int32]bool{}, slices.Clone(c.seen) // independent draws
 				id, ok := sampler.next(slices.Clone(c.logits))
@@ -112,7 +112,7 @@ func TestNonFiniteLogits(t *testing.T) {
 		{[]float32{1, inf, 3}, false}, {[]float32{inf, -inf, nan}, false}, {[]float32{-inf, -inf}, false}, {[]float32{-inf, nan}, false},
 	} {
 		for _, s := range []Sampling{{Temperature: 1}, {Temperature: 1, TopK: 1}, {Temperature: 1e-39, TopP: 0.5}, {RepetitionPenalty: 2}} {
-			if _, ok := s.sampler([]int32{0}).next(slices.Clone(c.logits)); ok != c.want {
+			if _, ok := s.sampler([]int32{0}, nil).next(slices.Clone(c.logits)); ok != c.want {
 				t.Errorf("%v with %+v: ok %v, want %v", c.logits, s, ok, c.want)
 			}
 		}

@@ -75,7 +75,7 @@ func TestSampling(t *testing.T) {
 			t.Run(fmt.Sprintf("%+v/%d", s, seed), func(t *testing.T) {
 				logits := randomLogits(seed, 1000)
 				want := reference(s, logits, seen)
-				sampler := s.sampler(seen)
+				sampler := s.sampler(seen, nil)
 				got, ok := sampler.next(logits)
 				if !ok {
 					t.Fatal("finite logits are rejected")
@@ -110,7 +110,7 @@ func TestSamplingDraws(t *testing.T) {
 	const draws = 20000
 	counts := map[int32]int{}
 	var first, again, other []int32
-	sampler := s.sampler(nil)
+	sampler := s.sampler(nil, nil)
 	for range draws {
 		id, _ := sampler.next(slices.Clone(logits))
 		counts[id]++
@@ -122,9 +122,9 @@ func TestSamplingDraws(t *testing.T) {
 			t.Errorf("token %d came with %g, want %g", id, got, p)
 		}
 	}
-	sampler = s.sampler(nil)
+	sampler = s.sampler(nil, nil)
 	s.Seed = 8
-	different := s.sampler(nil)
+	different := s.sampler(nil, nil)
 	for range draws {
 		same, _ := sampler.next(slices.Clone(logits))
 		another, _ := different.next(slices.Clone(logits))
@@ -154,7 +154,7 @@ func TestRepetitionPenalty(t *testing.T) {
 		{100, []int32{0, 1, 3, 4}, []int32{1, 1, 1}}, // -1·100 is still the smallest
 	} {
 		s := Sampling{RepetitionPenalty: c.penalty}
-		sampler := s.sampler(c.prompt)
+		sampler := s.sampler(c.prompt, nil)
 		if sampler == nil {
 			if c.penalty > 1 {
 				t.Errorf("%v: no penalty", c.penalty)
@@ -178,7 +178,7 @@ func BenchmarkSampling(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("t=%g/k=%d/p=%g/penalty=%g", s.Temperature, s.TopK, s.TopP, s.RepetitionPenalty), func(b *testing.B) {
 			logits, work := randomLogits(1, 151936), make([]float32, 151936)
-			sampler := s.sampler([]int32{1, 2, 3})
+			sampler := s.sampler([]int32{1, 2, 3}, nil)
 			for b.Loop() {
 				copy(work, logits)
 				sampler.next(work)

@@ -11,20 +11,21 @@ import (
 // sequence is tokens with the positions and contents of their images and clips.
 type sequence struct {
 	ids    []int32
-	images []int    // the first token of each image
-	pixels [][]byte // pixels [S,S,C]
+	images []int       // the first token of each image
+	grids  []chat.Grid // of each image
+	pixels [][]byte    // pixels [S,S,C], or [patches,P,P,C]
 	clips  []chat.Clip
 	frames [][]float32 // of each clip
 }
 
 func newSequence(prompt chat.Tokens, images [][]byte, frames [][]float32) sequence {
-	return sequence{prompt.IDs, prompt.Images, images, prompt.Clips, frames}
+	return sequence{prompt.IDs, prompt.Images, prompt.Grids, images, prompt.Clips, frames}
 }
 
 // prefix returns a copy of the first n tokens.
 func (s sequence) prefix(n int) sequence {
 	k, c := s.imagesBefore(n), s.clipsBefore(n)
-	return sequence{slices.Clone(s.ids[:n]), slices.Clone(s.images[:k]), slices.Clone(s.pixels[:k]), slices.Clone(s.clips[:c]), slices.Clone(s.frames[:c])}
+	return sequence{slices.Clone(s.ids[:n]), slices.Clone(s.images[:k]), slices.Clone(s.grids[:k]), slices.Clone(s.pixels[:k]), slices.Clone(s.clips[:c]), slices.Clone(s.frames[:c])}
 }
 
 // imagesBefore returns the number of images that start before a token.
@@ -32,6 +33,9 @@ func (s sequence) imagesBefore(n int) int {
 	k, _ := slices.BinarySearch(s.images, n)
 	return k
 }
+
+// imageEnd returns the token after those of an image.
+func (s sequence) imageEnd(image int) int { return s.images[image] + s.grids[image].Tokens() }
 
 // clipsBefore returns the number of clips that start before a token.
 func (s sequence) clipsBefore(n int) int {
@@ -50,7 +54,7 @@ func (s sequence) commonPrefix(other sequence) int {
 		if at >= n {
 			break
 		}
-		if i >= len(other.images) || other.images[i] != at || !bytes.Equal(s.pixels[i], other.pixels[i]) {
+		if i >= len(other.images) || other.images[i] != at || other.grids[i] != s.grids[i] || !bytes.Equal(s.pixels[i], other.pixels[i]) {
 			n = at
 			break
 		}

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"slices"
 	"sync"
 
 	"patchwork/vlm/image/simd"
@@ -46,10 +47,13 @@ func grow(b []byte, n int) []byte {
 // which may be in the buffer it is passed, with spare bytes after it except at the end.
 func preprocess(w, h, size int, line func(buffer []byte, y int) []byte) []byte {
 	wide, high := resizedSize(w, h, size)
-	across := triangle(w, wide, cropOffset(wide, size), size)
-	down := triangle(h, high, cropOffset(high, size), size)
+	return resample(w, h, triangle.filter(w, wide, cropOffset(wide, size), size), triangle.filter(h, high, cropOffset(high, size), size), line)
+}
 
-	stride := 3 * size
+// resample resizes an image of w times h pixels with a filter across and one down. line is as in
+// preprocess.
+func resample(w, h int, across, down simd.Filter, line func(buffer []byte, y int) []byte) []byte {
+	stride, height := 3*len(across.First), len(down.First)
 	m := windows.Get().(*window)
 	defer func() {
 		if cap(m.line)+cap(m.rows) <= maxWindow {
@@ -58,11 +62,11 @@ func preprocess(w, h, size int, line func(buffer []byte, y int) []byte) []byte {
 	}()
 	m.line = grow(m.line, 3*w+spare)
 	lines := min(h, down.N+windowLines)
-	m.rows = grow(m.rows, lines*stride+spare) // [lines, size, 3]
-	out := make([]byte, size*stride)
+	m.rows = grow(m.rows, lines*stride+spare) // [lines, width, 3]
+	out := make([]byte, height*stride)
 	base := int(down.First[0]) // the line at the start of rows
 	next := base               // the next line to be resized
-	for y := range size {
+	for y := range height {
 		first := int(down.First[y])
 		for ; next < first+down.N; next++ {
 			if next-base == lines {
@@ -94,39 +98,69 @@ func cropOffset(side, size int) int {
 	return half
 }
 
-// triangle returns the weights of outputs first to first+count-1 when resizing in values to
+// A kernel weights the inputs of an output by their distance to its centre.
+type kernel struct {
+	support float64 // the distance from which on weights are 0
+	weight  func(distance float64) float64
+	// short keeps weights below 2^15, by fewer fractional bits where the largest is large, as
+	// PyTorch's resize of 8-bit images (aten/native/cpu/UpSampleKernel.cpp).
+	short bool
+}
+
+// triangle is Pillow's bilinear filter.
+var triangle = kernel{support: 1, weight: func(x float64) float64 { return max(0, 1-max(x, -x)) }}
+
+// cubic is Keys' bicubic filter with a = -0.5, antialiased, as in PyTorch. The conversions prevent
+// fused multiply-adds, which round differently.
+var cubic = kernel{support: 2, short: true, weight: func(x float64) float64 {
+	switch x = max(x, -x); {
+	case x < 1:
+		return float64(float64(float64(float64(1.5*x)-2.5)*x)*x) + 1
+	case x < 2:
+		return float64(float64(float64(float64(float64(-0.5*x)+2.5)*x)-4)*x) + 2
+	}
+	return 0
+}}
+
+// filter returns the weights of outputs first to first+count-1 when resizing in values to
 // out. When shrinking, the filter widens with the scale.
-func triangle(in, out, first, count int) simd.Filter {
+func (k kernel) filter(in, out, first, count int) simd.Filter {
 	scale := float64(in) / float64(out)
-	support := max(scale, 1)
+	stretch := max(scale, 1)
+	support := float64(k.support * stretch)
 	all := make([]taps, count)
 	f := simd.Filter{First: make([]int32, count)}
 	var weights []float64
-	var fixed []int32
 	for i := range all {
 		// The conversion prevents a fused multiply-add, which rounds differently.
 		centre := float64((float64(first+i) + 0.5) * scale)
 		low := max(int(centre-support+0.5), 0)
 		high := min(int(centre+support+0.5), in)
-		weights = weights[:0]
-		total := 0.0
+		from, total := len(weights), 0.0
 		for j := low; j < high; j++ {
-			distance := float64((float64(j) - centre + 0.5) * (1 / support))
-			w := max(0, 1-max(distance, -distance))
+			w := k.weight(float64((float64(j) - centre + 0.5) * (1 / stretch)))
 			weights = append(weights, w)
 			total += w
 		}
-		from := len(fixed)
-		fixed = appendFixed(fixed, weights, total)
-		all[i] = taps{low, from, len(fixed) - from}
-		f.N = max(f.N, len(fixed)-from)
+		for j := range weights[from:] {
+			weights[from+j] /= total
+		}
+		for weights[len(weights)-1] == 0 { // if the size does not change, one weight is left
+			weights = weights[:len(weights)-1]
+		}
+		all[i] = taps{low, from, len(weights) - from}
+		f.N = max(f.N, len(weights)-from)
 	}
 	f.N = min(f.N+f.N%2, in)
 	f.Weights = make([]int32, count*f.N)
+	bits := k.bits(weights)
 	for i, t := range all {
 		start := min(t.first, in-f.N)
 		f.First[i] = int32(start)
-		copy(f.Weights[i*f.N+t.first-start:], fixed[t.from:][:t.count])
+		for j, w := range weights[t.from:][:t.count] {
+			// Rounded at bits, then with as many zero bits as the sums need: these are the same.
+			f.Weights[i*f.N+t.first-start+j] = fixedPoint(w, bits) << (simd.FractionBits - bits)
+		}
 	}
 	return f
 }
@@ -134,14 +168,23 @@ func triangle(in, out, first, count int) simd.Filter {
 // taps are the inputs of one output, and where their weights are.
 type taps struct{ first, from, count int }
 
-// appendFixed appends the weights in fixed point, normalised, without trailing zeros: if the
-// size does not change, one weight of two is left.
-func appendFixed(fixed []int32, weights []float64, total float64) []int32 {
-	for weights[len(weights)-1] == 0 {
-		weights = weights[:len(weights)-1]
+// bits returns the number of fractional bits of a filter's weights.
+func (k kernel) bits(weights []float64) int {
+	if !k.short || len(weights) == 0 {
+		return simd.FractionBits
 	}
-	for _, w := range weights {
-		fixed = append(fixed, int32(0.5+float64(w/total*(1<<simd.FractionBits))))
+	bits, largest := 0, slices.Max(weights)
+	for bits < simd.FractionBits && int(0.5+float64(largest*float64(int(1)<<(bits+1)))) < 1<<15 {
+		bits++
 	}
-	return fixed
+	return bits
+}
+
+// fixedPoint rounds half away from zero.
+func fixedPoint(w float64, bits int) int32 {
+	scaled := float64(w * float64(int(1)<<bits))
+	if w < 0 {
+		return int32(scaled - 0.5)
+	}
+	return int32(scaled + 0.5)
 }

@@ -2,9 +2,11 @@ package loader
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"unicode"
 
+	"patchwork/vlm/chat"
 	"patchwork/vlm/data"
 )
 
@@ -101,14 +103,42 @@ func hasCoordinates(text string) bool {
 	return false
 }
 
-// mirror reverses the rows of an image [size, size, channels] in place.
-func mirror(pixels []byte, size, channels int) {
-	for line := range size {
-		row := pixels[line*size*channels:][:size*channels]
-		for a, b := 0, (size-1)*channels; a < b; a, b = a+channels, b-channels {
+// mirror reverses the rows of the pixels of an image in place. size is that of its file.
+func (l *Loader) mirror(pixels []byte, size data.Size) error {
+	if !l.Vision.KeepsAspect() {
+		mirror(pixels, l.Vision.ImageSize, l.Vision.NumChannels)
+		return nil
+	}
+	grid, err := l.Vision.ImageGrid(size.Width, size.Height)
+	if err != nil {
+		return err
+	}
+	mirrorPatches(pixels, grid, l.Vision.PatchSize, l.Vision.NumChannels)
+	return nil
+}
+
+// mirror reverses the rows of an image [height, width, channels] in place.
+func mirror(pixels []byte, width, channels int) {
+	for row := range slices.Chunk(pixels, width*channels) {
+		for a, b := 0, (width-1)*channels; a < b; a, b = a+channels, b-channels {
 			for c := range channels {
 				row[a+c], row[b+c] = row[b+c], row[a+c]
 			}
 		}
 	}
+}
+
+// mirrorPatches mirrors an image of patches [rows·cols, side, side, channels] in place: the patches of
+// each row change places, and each is mirrored.
+func mirrorPatches(pixels []byte, grid chat.Grid, side, channels int) {
+	size := side * side * channels
+	for row := range grid.Rows {
+		line := pixels[row*grid.Cols*size:][:grid.Cols*size]
+		for a, b := 0, (grid.Cols-1)*size; a < b; a, b = a+size, b-size {
+			for i := range size {
+				line[a+i], line[b+i] = line[b+i], line[a+i]
+			}
+		}
+	}
+	mirror(pixels, side, channels)
 }

@@ -97,7 +97,7 @@ func (l *Loader) mirrored(t *testing.T, epoch, skip int) map[int]bool {
 					t.Error(err)
 					return false
 				}
-				plain, _ := data.Prepare(row, data.Media{ImageSize: l.Vision.ImageSize})
+				plain, _ := data.Prepare(row, data.Media{Images: l.Vision.Fit()})
 				pixels := b.Pixels[i*size:][:size]
 				flipped := bytes.Clone(plain.Images[0])
 				mirror(flipped, l.Vision.ImageSize, 3)

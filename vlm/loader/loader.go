@@ -164,9 +164,8 @@ const aheadBytes = 256 << 20
 
 // stepsAhead returns the number of steps that are prepared ahead of use.
 func (l *Loader) stepsAhead() int {
-	perImage := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
 	rows := l.BatchSize * l.Accumulate
-	images := rows * max(1, l.SeqLen/max(1, l.Vision.Patches()))
+	perImage, images := l.Vision.PixelBytes(), rows*max(1, l.SeqLen/max(1, l.Vision.Patches()))
 	frames := rows * l.SeqLen
 	return min(4, max(1, aheadBytes/max(1, perImage*images+4*l.Audio.FrameSize*frames)))
 }
@@ -293,6 +292,15 @@ func Conversation(row data.Row, v vlm.VisionConfig, a vlm.AudioConfig) (chat.Con
 		return c, row.Skip(reason)
 	}
 	samples, verdict := row.Samples(a.SampleRate)
+	if v.KeepsAspect() && verdict.Status == data.Use {
+		var sizes []data.Size
+		if sizes, verdict = row.Sizes(); verdict.Status == data.Use {
+			var err error
+			if c.Grids, err = Grids(v, sizes); err != nil {
+				return c, row.Skip(err.Error())
+			}
+		}
+	}
 	for _, n := range samples {
 		c.Clips = append(c.Clips, a.Tokens(n))
 	}
@@ -302,9 +310,24 @@ func Conversation(row data.Row, v vlm.VisionConfig, a vlm.AudioConfig) (chat.Con
 	return c, verdict
 }
 
+// Grids returns the patches of images of given sizes; nil if all have as many.
+func Grids(v vlm.VisionConfig, sizes []data.Size) ([]chat.Grid, error) {
+	if !v.KeepsAspect() {
+		return nil, nil
+	}
+	grids := make([]chat.Grid, len(sizes))
+	for i, s := range sizes {
+		var err error
+		if grids[i], err = v.ImageGrid(s.Width, s.Height); err != nil {
+			return nil, err
+		}
+	}
+	return grids, nil
+}
+
 // media is what a model takes of a row.
 func media(v vlm.VisionConfig, a vlm.AudioConfig) data.Media {
-	return data.Media{ImageSize: v.ImageSize, SampleRate: a.SampleRate}
+	return data.Media{Images: v.Fit(), SampleRate: a.SampleRate}
 }
 
 // keptBytes limits the rows that a rowKeeper keeps.

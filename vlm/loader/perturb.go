@@ -20,13 +20,14 @@ const (
 func (l *Loader) perturb(epoch, number int, clips [][]float32) {
 	random := rand.New(rand.NewPCG(l.Shuffle.Seed^soundSeed, uint64(epoch)<<32^uint64(number)))
 	for i, samples := range clips {
-		clips[i] = perturbed(random, samples)
+		clips[i] = perturbed(random, samples, float64(l.Audio.SampleRate))
 	}
 }
 
-func perturbed(random *rand.Rand, samples []float32) []float32 {
+// perturbed returns a clip changed; rate is in samples a second.
+func perturbed(random *rand.Rand, samples []float32, rate float64) []float32 {
 	speed := 1 + maxSpeed*(2*random.Float64()-1)
-	shift := maxShift * (2*random.Float64() - 1)
+	shift := maxShift * rate * (2*random.Float64() - 1)
 	loudest := 0.0
 	for _, v := range samples {
 		loudest = max(loudest, math.Abs(float64(v)))

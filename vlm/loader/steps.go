@@ -271,8 +271,7 @@ func (l *Loader) build(ctx context.Context, epoch int, rows []packedRow) (*Batch
 		return nil, err
 	}
 	out := &Batch{Batch: b, Samples: kept}
-	size := l.Vision.ImageSize * l.Vision.ImageSize * l.Vision.NumChannels
-	out.Pixels = make([]byte, 0, size*len(b.Images))
+	out.Pixels = make([]byte, 0, len(b.PatchGrid)/2*l.Vision.Features())
 	for _, p := range b.Images {
 		out.Pixels = append(out.Pixels, files[p.Row].Images[p.Image]...)
 	}
@@ -332,8 +331,10 @@ func (l *Loader) prepare(epoch int, row *data.Row, number int) (*data.Prepared, 
 		return nil, verdict
 	}
 	if l.flips(epoch, row, number) {
-		for _, pixels := range p.Images {
-			mirror(pixels, l.Vision.ImageSize, l.Vision.NumChannels)
+		for i, pixels := range p.Images {
+			if err := l.mirror(pixels, p.Sizes[i]); err != nil {
+				return nil, row.Skip(err.Error())
+			}
 		}
 	}
 	if l.Perturb {

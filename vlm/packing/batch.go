@@ -4,13 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"patchwork/vlm/chat"
 )
 
 // Shape is the static size of a batch.
 type Shape struct {
 	Rows    int
 	T       int // tokens per row
-	Patches int // image tokens per image
+	Patches int // tokens of an image whose sample does not say
 }
 
 // ImageRef identifies an image of the data set.
@@ -35,9 +37,11 @@ type Batch struct {
 	// Intervals, [Rows, T, 4], are the keys of its row that a token attends to: the prefix
 	// [0] to [1]-1, and its own segment [2] to [3]-1. Padding attends to none.
 	Intervals []int32
-	// ImageSlots are the rows of the image features that replace token embeddings,
-	// image*Patches + patch; -1 on text and padding.
+	// ImageSlots are the rows of the image features that replace token embeddings, in the order of
+	// their tokens; -1 on text and padding.
 	ImageSlots []int32
+	// PatchGrid, [slots, 2], are the row and the column in its image of the patch of each slot.
+	PatchGrid []int32
 	// FrameSlots are the numbers of the frames of sound that replace token embeddings, in the
 	// order of their tokens; -1 on all others.
 	FrameSlots  []int32
@@ -105,7 +109,7 @@ func (b *Batch) fill(i int, samples []*Sample, m Modes) error {
 			b.Segments[lo+at+t] = int32(number)
 		}
 		for image, start := range s.Images {
-			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], ImageRef{s.Row, image})
+			b.addImage(r.images[at+start:], b.ImageSlots[lo+at+start:], s.grid(image, b.Patches), ImageRef{s.Row, image})
 		}
 		for clip, span := range s.Clips {
 			b.addClip(b.FrameSlots[lo+at+span.Start:][:span.Tokens], ClipRef{s.Row, clip})
@@ -121,9 +125,12 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	if at+s.Len() > b.T {
 		return fmt.Errorf("packing: a row of %d tokens, want at most %d", at+s.Len(), b.T)
 	}
-	for _, start := range s.Images {
-		if start+b.Patches > s.Len() {
-			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", b.Patches, start, s.Len())
+	if s.Grids != nil && len(s.Grids) != len(s.Images) {
+		return fmt.Errorf("packing: %d grids for %d images", len(s.Grids), len(s.Images))
+	}
+	for i, start := range s.Images {
+		if n := s.grid(i, b.Patches).Tokens(); start+n > s.Len() {
+			return fmt.Errorf("packing: an image of %d tokens at token %d of %d", n, start, s.Len())
 		}
 	}
 	for _, span := range s.Clips {
@@ -137,15 +144,37 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 	return nil
 }
 
-// addImage assigns the next Patches rows of image features to the tokens at the start of
-// images and slots.
-func (b *Batch) addImage(images, slots []int32, p ImageRef) {
+// addImage assigns the next rows of image features to the tokens of a grid at the start of images
+// and slots.
+func (b *Batch) addImage(images, slots []int32, grid chat.Grid, p ImageRef) {
 	number := len(b.Images)
 	b.Images = append(b.Images, p)
-	for patch := range b.Patches {
+	for patch := range grid.Tokens() {
 		images[patch] = int32(number)
-		slots[patch] = int32(number*b.Patches + patch)
+		slots[patch] = int32(len(b.PatchGrid) / 2)
+		b.PatchGrid = append(b.PatchGrid, int32(patch/grid.Cols), int32(patch%grid.Cols))
 	}
+}
+
+// PatchOrder sorts the patches by row, and then again by column, of which there are up to side: row g
+// has the patches order[starts[g]:starts[g+1]], column g those from starts[side+g] on. The gradients
+// of position embeddings are summed in this order.
+func (b *Batch) PatchOrder(side int) (order, starts []int32) {
+	n := len(b.PatchGrid) / 2
+	order, starts = make([]int32, 2*n), make([]int32, 2*side+1)
+	for i, g := range b.PatchGrid {
+		starts[i%2*side+int(g)+1]++
+	}
+	for g := range 2 * side {
+		starts[g+1] += starts[g]
+	}
+	next := slices.Clone(starts)
+	for i, g := range b.PatchGrid {
+		at := &next[i%2*side+int(g)]
+		order[*at] = int32(i / 2)
+		*at++
+	}
+	return order, starts
 }
 
 // addClip numbers the frames of a clip.

@@ -118,7 +118,7 @@ func checkLayout(t *testing.T, in map[string]ints, mode string) {
 		part := func(name string) []int32 { return in[name].data[b*n : (b+1)*n] }
 		samples := part("segment_ids")
 		r := row{
-			ids: ids.data[b*n : (b+1)*n], images: part("image_ids"),
+			ids: ids.data[b*n : (b+1)*n], images: part("image_ids"), frames: slices.Repeat([]int32{-1}, n),
 			positions: make([]int32, n), intervals: make([]int32, 4*n), targets: make([]int32, n),
 		}
 		r.layout(segmentsOf(samples), Modes{Attention: Attention(CurrentName(mode)), Loss: OnAll})

@@ -14,8 +14,17 @@ type Sample struct {
 	IDs        []int32
 	LossMask   []bool      // by token: part of an answer
 	Images     []int       // first image token of each image, ascending
+	Grids      []chat.Grid // of each image; nil: each has the batch's number of patches
 	Clips      []chat.Clip // of sound, ascending
 	TurnStarts []int       // first token of each shared-prefix turn; nil for a conversation
+}
+
+// grid returns the patches of an image; patches is their number if the sample does not say.
+func (s *Sample) grid(image, patches int) chat.Grid {
+	if s.Grids != nil {
+		return s.Grids[image]
+	}
+	return chat.SquareGrid(patches)
 }
 
 // Len returns the number of tokens.
@@ -77,7 +86,7 @@ type fitted struct {
 
 // mediaTokens returns the number of tokens of a conversation's images and clips.
 func (s Sampler) mediaTokens(c chat.Conversation) int {
-	n := s.Encoder.ImageTokens(c.Images)
+	n := s.Encoder.ImageTokens(c)
 	for _, tokens := range c.Clips {
 		n += tokens
 	}
@@ -102,7 +111,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	// A binary search, since a conversation may have thousands of turns. Its result was
 	// tried and fits, even if a template makes lengths not quite monotonic.
 	tooLong := func(i int) bool {
-		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images, Clips: c.Clips})
+		tokens, err := s.Encoder.Conversation(chat.Conversation{System: c.System, Turns: c.Turns[:i+1], Images: c.Images, Grids: c.Grids, Clips: c.Clips})
 		if err != nil {
 			failed = err
 		}
@@ -119,7 +128,7 @@ func (s Sampler) conversation(c chat.Conversation) (fitted, error) {
 	if failed != nil || turns == 0 {
 		return fitted{}, failed
 	}
-	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images, Clips: fits.Clips}}, turns}, nil
+	return fitted{[]*Sample{{IDs: fits.IDs, LossMask: fits.LossMask, Images: fits.Images, Grids: fits.Grids, Clips: fits.Clips}}, turns}, nil
 }
 
 func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
@@ -137,7 +146,7 @@ func (s Sampler) sharedPrefix(c chat.Conversation) (fitted, error) {
 			continue
 		}
 		if last == nil || last.Len()+len(turn.IDs) > s.RowLen {
-			last = &Sample{Images: all.Prefix.Images, Clips: all.Prefix.Clips}
+			last = &Sample{Images: all.Prefix.Images, Grids: all.Prefix.Grids, Clips: all.Prefix.Clips}
 			last.extend(all.Prefix)
 			out.samples = append(out.samples, last)
 		}

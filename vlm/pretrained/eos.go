@@ -30,7 +30,7 @@ func readEOS(dir string, tokens int) ([]int32, error) {
 		}
 		ids, err := parseEOS(text)
 		if err == nil {
-			err = checkEOS(ids, max(tokens, vocabSize(dir)))
+			err = checkIDs("eos_token_id is", ids, max(tokens, vocabSize(dir)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
@@ -40,11 +40,12 @@ func readEOS(dir string, tokens int) ([]int32, error) {
 	return nil, nil
 }
 
-// checkEOS returns an error if an id is outside the vocabulary.
-func checkEOS(ids []int32, vocab int) error {
+// checkIDs returns an error that begins with what, such as "eos_token_id is", if an id is outside the
+// vocabulary.
+func checkIDs(what string, ids []int32, vocab int) error {
 	for _, id := range ids {
 		if id < 0 || int(id) >= vocab {
-			return fmt.Errorf("eos_token_id is %d, want an id of the vocabulary, 0 to %d", id, vocab-1)
+			return fmt.Errorf("%s %d, want an id of the vocabulary, 0 to %d", what, id, vocab-1)
 		}
 	}
 	return nil
@@ -112,11 +113,13 @@ func ggufEOS(f *gguf.File, tok *tokenizer.Tokenizer) []int32 {
 		}
 	}
 	has := func(name string) bool { _, ok := tok.ID(name); return ok }
-	// In these vocabularies <|end|> ends a message but not the turn, or </s> is ordinary text.
+	// In these vocabularies <|end|> ends a message but not the turn, or </s> is ordinary text: in
+	// Gemma's it is a tag of HTML.
 	messages := has("<|end|>") && (has("<|return|>") && (has("<|call|>") || has("<|calls|>")) || has("<|flush|>") && (has("<|call|>") || has("<|calls|>")))
 	word := has("<|tool_response>")
 	for _, name := range eosNames {
-		if id, ok := tok.ID(name); ok && !(name == "<|end|>" && messages) && !(name == "</s>" && word) {
+		id, ok := tok.ID(name)
+		if ok && !(name == "<|end|>" && messages) && !(name == "</s>" && (word || !tok.IsSpecial(id))) {
 			ids = append(ids, id)
 		}
 	}

@@ -66,7 +66,7 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 		switch {
 		case ok:
 			fields[one.field] = n
-		case arch == "gemma4" && one.field == "num_key_value_heads": // an array, see ggufGemma4
+		case arch == "gemma4" && one.field == "num_key_value_heads": // an array, see ggufGemma4Config
 		case one.needed || m.Has(key(one.key)):
 			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or not a number", key(one.key))
 		}
@@ -175,8 +175,9 @@ var (
 	gemmaLayerParts = map[string]string{
 		"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
 	}
-	// ggufPrefixes map the names of an image embedder.
-	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}}
+	// ggufPrefixes map the names of the embedders of images and sound. Where two of GGUF's fit, the
+	// last is meant.
+	ggufPrefixes = [][2]string{{"embedder.", "v."}, {"connector.", "mm."}, {vlm.AudioPrefix + "embedding_projection.", "mm.a.input_projection."}}
 
 	layerName   = regexp.MustCompile(`^model\.layers\.(\d+)\.(.+)\.(weight|bias)$`)
 	layerScalar = regexp.MustCompile(`^model\.layers\.(\d+)\.layer_scalar$`)
@@ -351,23 +352,17 @@ func ggufProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	proc.SetEOS("", ggufEOS(f, tok))
+	if proc.Suppressed, err = ggufSuppressed(f.Metadata, tok.Len()); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
 	return proc, nil
 }
 
 func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 	m := f.Metadata
-	if kind, _ := m.Text("tokenizer.ggml.model"); kind != "gpt2" {
-		return nil, fmt.Errorf("tokenizer.ggml.model is %q; only gpt2 (byte-level BPE) is supported", kind)
-	}
-	var v tokenizer.Vocabulary
-	var ok, okMerges bool
-	v.Tokens, ok = m.Texts("tokenizer.ggml.tokens")
-	v.Merges, okMerges = m.Texts("tokenizer.ggml.merges")
-	if !ok || !okMerges {
-		return nil, errors.New("tokenizer.ggml.tokens or tokenizer.ggml.merges is missing")
-	}
-	if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
-		return nil, errors.New("tokenizer.ggml.pre is missing, so the pre-tokenizer is unknown; convert the model to GGUF again with current tools")
+	v, err := ggufVocabulary(m)
+	if err != nil {
+		return nil, err
 	}
 	if kinds, ok := m.Ints("tokenizer.ggml.token_type"); ok {
 		for _, k := range kinds {
@@ -375,11 +370,61 @@ func ggufTokenizer(f *gguf.File) (*tokenizer.Tokenizer, error) {
 		}
 	}
 	markEOS(&v)
-	var err error
+	markVisible(&v)
 	if v.Before, v.After, err = ggufSpecialTokens(m, v); err != nil {
 		return nil, err
 	}
 	return tokenizer.FromVocabulary(v)
+}
+
+// ggufVocabulary reads the tokens, and their merges or scores, by the kind of the tokenizer.
+func ggufVocabulary(m gguf.Metadata) (v tokenizer.Vocabulary, err error) {
+	kind, _ := m.Text("tokenizer.ggml.model")
+	table, ok := "tokenizer.ggml.merges", false
+	switch kind {
+	case "gpt2", ggufGemma4:
+		v.Merges, ok = m.Texts(table)
+	case ggufSentencePiece:
+		table = "tokenizer.ggml.scores"
+		v.Scores, ok = m.Floats(table)
+	default:
+		return v, fmt.Errorf("tokenizer.ggml.model is %q; gpt2 (byte-level BPE), llama (SentencePiece) and gemma4 are supported", kind)
+	}
+	var okTokens bool
+	if v.Tokens, okTokens = m.Texts("tokenizer.ggml.tokens"); !ok || !okTokens {
+		return v, fmt.Errorf("tokenizer.ggml.tokens or %s is missing", table)
+	}
+	switch kind {
+	case ggufGemma4:
+		v.Pre = tokenizer.Gemma4
+	case ggufSentencePiece:
+		v.Pre = tokenizer.SentencePiece
+		if prefix, ok := m.Bool("tokenizer.ggml.add_space_prefix"); prefix || !ok {
+			return v, errors.New("tokenizer.ggml.add_space_prefix is true, as in Llama 2; of SentencePiece's tokenizers only those without a space before the text are supported, such as Gemma's")
+		}
+	default:
+		if v.Pre, ok = m.Text("tokenizer.ggml.pre"); !ok || v.Pre == "" {
+			return v, errors.New("tokenizer.ggml.pre is missing, so the pre-tokenizer is unknown; convert the model to GGUF again with current tools")
+		}
+	}
+	return v, nil
+}
+
+// Values of tokenizer.ggml.model beside gpt2.
+const (
+	ggufSentencePiece = "llama"
+	ggufGemma4        = "gemma4"
+)
+
+// markVisible marks the user-defined tokens of Gemma 4's files as control tokens, which they are in
+// its tokenizer.json. llama.cpp's converter changes them so that its parser of answers sees them; in
+// a user's text they would begin a thought or call a tool.
+func markVisible(v *tokenizer.Vocabulary) {
+	for id := range v.Kinds {
+		if v.Pre == tokenizer.Gemma4 && id < len(v.Tokens) && v.Kinds[id] == tokenizer.KindUserDefined && strings.Contains(v.Tokens[id], "|") {
+			v.Kinds[id] = tokenizer.KindControl
+		}
+	}
 }
 
 // markEOS marks tokens that end generation by their name as control tokens, whatever their type in
@@ -414,7 +459,8 @@ func ggufSpecialTokens(m gguf.Metadata, v tokenizer.Vocabulary) (before, after [
 		}
 		return v.Tokens[id : id+1], nil
 	}
-	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", v.Pre == "llama-bpe" && m.Has("tokenizer.ggml.bos_token_id")); err == nil {
+	bos := (v.Pre == "llama-bpe" || v.Pre == tokenizer.SentencePiece || v.Pre == tokenizer.Gemma4) && m.Has("tokenizer.ggml.bos_token_id")
+	if before, err = token("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", bos); err == nil {
 		after, err = token("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", false)
 	}
 	return before, after, err

@@ -114,7 +114,7 @@ func (p *Decoder) structure() (*vlm.Model, *vlm.Processor, error) {
 		c, patches = *p.model, p.model.Vision.Patches()
 	}
 	proc, err := p.Processor(patches)
-	if err != nil {
+	if err = hear(c, proc, err); err != nil {
 		return nil, nil, err
 	}
 	m, err := vlm.NewModel(c, vlm.Init{})
@@ -309,8 +309,12 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add := func(key string, value any) {
 		pairs = append(pairs, gguf.Pair{Key: "tokenizer." + key, Value: value})
 	}
-	add("ggml.model", "gpt2")
-	add("ggml.pre", v.Pre)
+	if v.Pre == tokenizer.Gemma4 {
+		add("ggml.model", ggufGemma4)
+	} else {
+		add("ggml.model", "gpt2")
+		add("ggml.pre", v.Pre)
+	}
 	add("ggml.tokens", v.Tokens)
 	add("ggml.token_type", kinds)
 	add("ggml.merges", v.Merges)
@@ -329,6 +333,9 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	add("ggml.add_bos_token", len(v.Before) > 0)
 	add("ggml.add_eos_token", len(v.After) > 0)
 	add("ggml.add_space_prefix", false)
+	if len(proc.Suppressed) > 0 {
+		pairs = append(pairs, gguf.Pair{Key: keySuppressed, Value: proc.Suppressed})
+	}
 	if !proc.NoChatTemplate {
 		add("chat_template", proc.Template().Source())
 	}

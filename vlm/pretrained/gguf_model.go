@@ -59,11 +59,17 @@ func ggufOwnProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 	}
 	if !f.Metadata.Has(keyGeneration) {
 		proc.AddEOS(ggufEOS(f, tok)...)
+		if proc.Suppressed, err = ggufSuppressed(f.Metadata, tok.Len()); err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
 		return proc, nil
 	}
 	named, err := parseEOS(part(keyGeneration))
 	if err == nil {
-		err = checkEOS(named, tok.Len())
+		err = checkIDs("eos_token_id is", named, tok.Len())
+	}
+	if err == nil {
+		proc.Suppressed, err = parseSuppressed(part(keyGeneration), tok.Len())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", f.Name(), keyGeneration, err)

@@ -273,7 +273,7 @@ func TestBeginToken(t *testing.T) {
 			l, err := pretrained.OpenProcessor(c.path)
 			require.NoError(t, err)
 			plain := vlmtest.PlainIDs(l.Tokenizer, "the shape")
-			raw, err := l.Raw("the shape", 0, nil, c.bos)
+			raw, err := l.Raw("the shape", nil, nil, c.bos)
 			require.NoError(t, err)
 			if !slices.Equal(raw.IDs, slices.Concat(c.want, plain)) {
 				t.Errorf("%v, want %v before %v", raw.IDs, c.want, plain)
@@ -290,7 +290,7 @@ func TestBeginToken(t *testing.T) {
 	}
 	l, err := pretrained.OpenProcessor(with(`{}`, ""))
 	require.NoError(t, err)
-	if _, err := l.Raw("x", 0, nil, vlm.BOSYes); err == nil {
+	if _, err := l.Raw("x", nil, nil, vlm.BOSYes); err == nil {
 		t.Error("a begin token was added for a model without one")
 	}
 }

@@ -57,6 +57,11 @@ func preprocessorConfig(c vlm.Config) map[string]any {
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		}
 	}
+	if c.Vision.KeepsAspect() {
+		delete(out, "size")
+		delete(out, "crop_size")
+		out["max_patches"] = c.Vision.MaxPatches
+	}
 	if a := c.Audio; !a.None() { // the names of transformers' feature extractors
 		out["feature_extractor_type"], out["sampling_rate"] = vlm.ModelType, a.SampleRate
 		out["audio_samples_per_token"], out["hop_length"] = a.FrameSize, a.Hop()

@@ -237,7 +237,8 @@ func TestBadDecoders(t *testing.T) {
 		{"part of a split file", "its name does not end in", meta("split.count", uint16(3))},
 		{"part of the head", "llama.rope.dimension_count is 8", meta("llama.rope.dimension_count", uint32(8))},
 		{"experts", "llama.expert_count is 4", meta("llama.expert_count", uint32(4))},
-		{"SentencePiece", `tokenizer.ggml.model is "llama"`, meta("tokenizer.ggml.model", "llama")},
+		{"SentencePiece without scores", "tokenizer.ggml.scores is missing", meta("tokenizer.ggml.model", "llama")},
+		{"Unigram", `tokenizer.ggml.model is "t5"`, meta("tokenizer.ggml.model", "t5")},
 		{"pre-tokenizer", `the pre-tokenizer "falcon"`, meta("tokenizer.ggml.pre", "falcon")},
 		{"no pre-tokenizer", "tokenizer.ggml.pre is missing", meta("tokenizer.ggml.pre", nil)},
 		{"no tokens", "tokenizer.ggml.tokens", meta("tokenizer.ggml.tokens", nil)},
@@ -315,7 +316,7 @@ func TestNoTemplate(t *testing.T) {
 		if _, err := l.Processor.Prompt(chat.Conversation{Turns: []chat.Turn{{User: "x"}}}, nil); !errors.Is(err, chat.ErrNoTemplate) {
 			t.Errorf("got %v", err)
 		}
-		if raw, err := l.Processor.Raw("the shape<|end|>", 0, nil, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EOSIDs()[0] {
+		if raw, err := l.Processor.Raw("the shape<|end|>", nil, nil, vlm.BOSAuto); err != nil || raw.IDs[len(raw.IDs)-1] != l.Processor.EOSIDs()[0] {
 			t.Errorf("the raw prompt is %v", raw.IDs)
 		}
 		err = trainFrom(t, path, filepath.Join(t.TempDir(), "run"))

@@ -38,7 +38,11 @@ func loadProcessor(dir string, patches int) (*vlm.Processor, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	named, err := readEOS(dir, tok.Len())
+	if err != nil {
+		return nil, err
+	}
 	proc.AddEOS(named...)
+	proc.Suppressed, err = readSuppressed(dir, tok.Len())
 	return proc, err
 }
 
@@ -109,6 +113,16 @@ func SaveProcessor(proc *vlm.Processor, dir string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), proc.TokenizerConfig, 0o644)
+}
+
+// AudioConfig reads how a model takes sound; it is zero for one that does not, and for a decoder.
+func AudioConfig(path string) (vlm.AudioConfig, error) {
+	isDecoder, err := IsDecoder(path)
+	if err != nil || isDecoder {
+		return vlm.AudioConfig{}, err
+	}
+	c, _, err := openConfig(path)
+	return c.Audio, err
 }
 
 // OpenProcessor reads the processor of a model folder or a pretrained decoder, without the

@@ -10,24 +10,32 @@ import (
 
 // matcher finds added tokens in text, leftmost-longest.
 type matcher struct {
-	byFirst map[byte][]addedToken // longest first
+	tokens  map[string]addedToken
+	lengths *[256][]int // the lengths of tokens by their first byte, descending
 }
 
-func newMatcher() matcher { return matcher{map[byte][]addedToken{}} }
+func newMatcher() matcher { return matcher{map[string]addedToken{}, &[256][]int{}} }
 
+// add adds a token, unless there is one of the same text.
 func (m matcher) add(a addedToken) {
-	if a.Content == "" {
+	if _, ok := m.tokens[a.Content]; ok || a.Content == "" {
 		return
 	}
-	list := append(m.byFirst[a.Content[0]], a)
-	slices.SortStableFunc(list, func(a, b addedToken) int { return cmp.Compare(len(b.Content), len(a.Content)) })
-	m.byFirst[a.Content[0]] = list
+	m.tokens[a.Content] = a
+	lengths := &m.lengths[a.Content[0]]
+	at, found := slices.BinarySearchFunc(*lengths, len(a.Content), func(x, y int) int { return cmp.Compare(y, x) })
+	if !found {
+		*lengths = slices.Insert(*lengths, at, len(a.Content))
+	}
 }
 
 // at returns the longest token that text starts with.
 func (m matcher) at(text string) (addedToken, bool) {
-	for _, a := range m.byFirst[text[0]] {
-		if strings.HasPrefix(text, a.Content) {
+	for _, n := range m.lengths[text[0]] {
+		if n > len(text) {
+			continue
+		}
+		if a, ok := m.tokens[text[:n]]; ok {
 			return a, true
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
-// bpe merges the bytes of words into tokens.
+// bpe merges the bytes, or the characters, of words into tokens.
 type bpe struct {
 	vocab        vocabulary
+	characters   bool         // symbols are characters, and bytes of those that are no token
 	bytes        [256][]int32 // initial ids of each byte; empty: the byte is dropped
 	merges       map[uint64]mergeRule
 	ignoreMerges bool
@@ -32,7 +34,7 @@ const (
 
 func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
 
-func newBPE(f modelFile) (*bpe, error) {
+func newBPE(f modelFile, characters bool) (*bpe, error) {
 	switch {
 	case f.Type != "BPE" && f.Type != "":
 		return nil, &UnsupportedError{"model " + f.Type}
@@ -43,7 +45,7 @@ func newBPE(f modelFile) (*bpe, error) {
 	case f.EndOfWordSuffix != nil && *f.EndOfWordSuffix != "":
 		return nil, &UnsupportedError{"end_of_word_suffix"}
 	}
-	m := &bpe{vocab: f.Vocab, ignoreMerges: f.IgnoreMerges, unk: -1, fuseUnk: f.FuseUnk, cache: map[string]word{}}
+	m := &bpe{vocab: f.Vocab, characters: characters, ignoreMerges: f.IgnoreMerges, unk: -1, fuseUnk: f.FuseUnk, cache: map[string]word{}}
 	if f.UnkToken != nil {
 		id, ok := f.Vocab[*f.UnkToken]
 		if !ok {
@@ -52,10 +54,20 @@ func newBPE(f modelFile) (*bpe, error) {
 		m.unk = id
 	}
 	for b := range m.bytes {
-		m.bytes[b] = m.initialIDs(byte(b), f.ByteFallback)
+		switch {
+		case !characters:
+			m.bytes[b] = m.initialIDs(byte(b), f.ByteFallback)
+		case f.ByteFallback:
+			if id, ok := f.Vocab[byteToken(byte(b))]; ok {
+				m.bytes[b] = []int32{id}
+			}
+		}
 	}
 	return m, m.setMerges(f.Merges)
 }
+
+// byteToken is the token of a byte of a character that is no token itself.
+func byteToken(b byte) string { return fmt.Sprintf("<0x%02X>", b) }
 
 // initialIDs returns the ids of a byte before merging.
 func (m *bpe) initialIDs(b byte, fallback bool) []int32 {
@@ -65,7 +77,7 @@ func (m *bpe) initialIDs(b byte, fallback bool) []int32 {
 	}
 	var ids []int32
 	for i := 0; fallback && i < len(char); i++ {
-		if id, ok := m.vocab[fmt.Sprintf("<0x%02X>", char[i])]; ok {
+		if id, ok := m.vocab[byteToken(char[i])]; ok {
 			ids = append(ids, id)
 		}
 	}
@@ -114,11 +126,20 @@ func (m *bpe) word(text string) word {
 
 func (m *bpe) encode(text string) word {
 	if m.ignoreMerges {
-		if id, ok := m.vocab[toByteLevel(text)]; ok {
+		whole := text
+		if !m.characters {
+			whole = toByteLevel(text)
+		}
+		if id, ok := m.vocab[whole]; ok {
 			return word{[]int32{id}, []int32{0}}
 		}
 	}
-	q := m.symbols(text)
+	q := &queue{symbols: make([]symbol, 0, len(text))}
+	if m.characters {
+		m.characterSymbols(q, text)
+	} else {
+		m.byteSymbols(q, text)
+	}
 	for i := range q.symbols {
 		q.offer(m, i)
 	}
@@ -127,17 +148,48 @@ func (m *bpe) encode(text string) word {
 	return q.word()
 }
 
-// symbols returns the queue of the word's initial symbols.
-func (m *bpe) symbols(text string) *queue {
-	q := &queue{symbols: make([]symbol, 0, len(text))}
+// byteSymbols appends the initial symbols of a word's bytes.
+func (m *bpe) byteSymbols(q *queue, text string) {
 	for i := range len(text) {
 		for _, id := range m.bytes[text[i]] {
-			last := len(q.symbols) - 1
-			if m.fuseUnk && id == m.unk && last >= 0 && q.symbols[last].id == m.unk {
-				continue
-			}
-			q.symbols = append(q.symbols, symbol{id: id, start: int32(i), prev: last, next: last + 2})
+			m.append(q, id, i)
 		}
 	}
-	return q
+}
+
+// characterSymbols appends the initial symbols of a word's characters. A character that is no token
+// becomes its bytes, or the unknown token if they are not all tokens.
+func (m *bpe) characterSymbols(q *queue, text string) {
+	for i := 0; i < len(text); {
+		_, size := utf8.DecodeRuneInString(text[i:])
+		char := text[i : i+size]
+		if id, ok := m.vocab[char]; ok {
+			m.append(q, id, i)
+		} else if m.allBytes(char) {
+			for k := range size {
+				m.append(q, m.bytes[char[k]][0], i+k)
+			}
+		} else if m.unk >= 0 {
+			m.append(q, m.unk, i)
+		}
+		i += size
+	}
+}
+
+func (m *bpe) allBytes(char string) bool {
+	for i := range len(char) {
+		if len(m.bytes[char[i]]) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// append appends a symbol to a word's. Neighbouring unknown symbols are one where the model says so.
+func (m *bpe) append(q *queue, id int32, start int) {
+	last := len(q.symbols) - 1
+	if m.fuseUnk && id == m.unk && last >= 0 && q.symbols[last].id == m.unk {
+		return
+	}
+	q.symbols = append(q.symbols, symbol{id: id, start: int32(start), prev: last, next: last + 2})
 }

@@ -77,10 +77,7 @@ func (e *encoder) trusted(lo, hi int) bool {
 
 // text encodes the text between added tokens, which starts at offset base.
 func (e *encoder) text(text string, base int) {
-	norm := normalized{text: text}
-	if e.t.nfc {
-		norm = toNFC(text)
-	}
+	norm := normalizeAll(e.t.normalize, text)
 	e.t.normalized.split(norm.text,
 		func(lo, hi int) bool { return e.trusted(base+norm.source(lo), base+norm.source(hi)) },
 		func(lo, hi int) { e.words(norm, lo, hi, base) },

@@ -9,8 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // file is tokenizer.json. Fields that encoding does not use are preserved unparsed.
@@ -102,17 +100,24 @@ func Parse(data []byte) (*Tokenizer, error) {
 func build(f file) (*Tokenizer, error) {
 	t := &Tokenizer{source: f}
 	var err error
-	if t.model, err = newBPE(f.Model); err != nil {
+	if t.normalize, err = parseNormalizer(f.Normalizer, 0); err != nil {
 		return nil, err
 	}
-	if t.nfc, err = parseNormalizer(f.Normalizer, 0); err != nil {
+	var byteLevel bool
+	if t.split, byteLevel, err = parseStages(f.PreTokenizer, 0); err != nil {
 		return nil, err
 	}
-	if t.split, err = parsePreTokenizer(f.PreTokenizer); err != nil {
+	if t.decoder, err = parseDecoder(f.Decoder); err != nil {
 		return nil, err
 	}
-	if err := checkDecoder(f.Decoder); err != nil {
+	if byteLevel != t.decoder.byteLevel {
+		return nil, &UnsupportedError{"a pre-tokenizer with ByteLevel and a decoder without, or the reverse,"}
+	}
+	if t.model, err = newBPE(f.Model, !byteLevel); err != nil {
 		return nil, err
+	}
+	if space := t.decoder.old; space != "" {
+		t.split = append(t.split, splitBefore(space, joined(f.Model.Merges, space)))
 	}
 	if t.before, t.after, err = parsePostProcessor(f.PostProcessor, 0); err != nil {
 		return nil, err
@@ -150,9 +155,7 @@ func (t *Tokenizer) add() error {
 	for _, a := range t.source.AddedTokens {
 		t.special[a.ID] = a.Special
 		if a.Normalized {
-			if t.nfc {
-				a.Content = norm.NFC.String(a.Content) // it is matched in normalized text
-			}
+			a.Content = normalizeAll(t.normalize, a.Content).text // it is matched in normalized text
 			t.normalized.add(a)
 		} else {
 			t.exact.add(a)

@@ -10,34 +10,110 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-func parseNormalizer(raw json.RawMessage, depth int) (nfc bool, err error) {
+// normalizer rewrites a text.
+type normalizer func(text string) normalized
+
+// replacement is a Replace of a normalizer or a decoder: a fixed text for another.
+type replacement struct {
+	Pattern struct {
+		String *string
+		Regex  *string
+	} `json:"pattern"`
+	Content string `json:"content"`
+}
+
+func (r replacement) check() error {
+	switch {
+	case r.Pattern.String == nil:
+		return &UnsupportedError{"Replace of anything but a fixed text"}
+	case *r.Pattern.String == "":
+		return &FormatError{"Replace has an empty pattern"}
+	case len(r.Content) > maxReplacement:
+		return &UnsupportedError{fmt.Sprintf("Replace by more than %d bytes", maxReplacement)}
+	}
+	return nil
+}
+
+// maxReplacement limits by how much a replacement makes a text longer; SentencePiece's has 3 bytes.
+const maxReplacement = 4 // bytes
+
+// maxNormalizers limits the stages of a normalizer. Published ones have up to three.
+const maxNormalizers = 3
+
+func parseNormalizer(raw json.RawMessage, depth int) ([]normalizer, error) {
 	var n struct {
 		Type        string            `json:"type"`
 		Normalizers []json.RawMessage `json:"normalizers"`
+		replacement
 	}
 	if isNull(raw) {
-		return false, nil
+		return nil, nil
 	}
 	if depth > maxNesting {
-		return false, &UnsupportedError{fmt.Sprintf("a normalizer nested more than %d levels deep", maxNesting)}
+		return nil, &UnsupportedError{fmt.Sprintf("a normalizer nested more than %d levels deep", maxNesting)}
 	}
 	if err := json.Unmarshal(raw, &n); err != nil {
-		return false, &FormatError{"normalizer: " + err.Error()}
+		return nil, &FormatError{"normalizer: " + err.Error()}
 	}
 	switch n.Type {
 	case "NFC":
-		return true, nil
+		return []normalizer{toNFC}, nil
+	case "Replace":
+		return []normalizer{func(text string) normalized { return replaceAll(text, *n.Pattern.String, n.Content) }}, n.check()
 	case "Sequence":
+		var all []normalizer
 		for _, part := range n.Normalizers {
-			one, err := parseNormalizer(part, depth+1)
+			some, err := parseNormalizer(part, depth+1)
 			if err != nil {
-				return false, err
+				return nil, err
 			}
-			nfc = nfc || one
+			if all = append(all, some...); len(all) > maxNormalizers {
+				return nil, &UnsupportedError{fmt.Sprintf("a normalizer of more than %d stages", maxNormalizers)}
+			}
 		}
-		return nfc, nil
+		return all, nil
 	}
-	return false, &UnsupportedError{"normalizer " + n.Type}
+	return nil, &UnsupportedError{"normalizer " + n.Type}
+}
+
+// normalizeAll applies normalizers one after another.
+func normalizeAll(all []normalizer, text string) normalized {
+	out := normalized{text: text}
+	for _, one := range all {
+		next := one(out.text)
+		for i := range next.from {
+			next.from[i] = int32(out.source(int(next.from[i])))
+		}
+		if next.from == nil {
+			next.from = out.from
+		}
+		out = next
+	}
+	return out
+}
+
+// replaceAll replaces every occurrence of a text. All bytes of a replacement have the offset of what
+// it replaces.
+func replaceAll(text, old, by string) normalized {
+	count := strings.Count(text, old)
+	if count == 0 {
+		return normalized{text: text}
+	}
+	size := len(text) + count*(len(by)-len(old))
+	out, from := make([]byte, 0, size), make([]int32, 0, size+1)
+	for at := 0; at < len(text); {
+		if strings.HasPrefix(text[at:], old) {
+			out = append(out, by...)
+			for range len(by) {
+				from = append(from, int32(at))
+			}
+			at += len(old)
+			continue
+		}
+		out, from = append(out, text[at]), append(from, int32(at))
+		at++
+	}
+	return normalized{string(out), append(from, int32(len(text)))}
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

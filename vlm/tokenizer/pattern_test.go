@@ -210,7 +210,7 @@ func TestNestedPipelines(t *testing.T) {
 		}
 	}
 	stage := `{"type": "Digits"},`
-	if _, err := parsePreTokenizer(json.RawMessage(`{"type": "Sequence", "pretokenizers": [` + strings.Repeat(stage, 1000) + `{"type": "ByteLevel"}]}`)); err == nil {
+	if _, _, err := parseStages(json.RawMessage(`{"type": "Sequence", "pretokenizers": [`+strings.Repeat(stage, 1000)+`{"type": "ByteLevel"}]}`), 0); err == nil {
 		t.Error("no error for a thousand stages")
 	}
 }

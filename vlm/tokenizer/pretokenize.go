@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
+	"unicode/utf8"
 )
 
 // stage splits a text into consecutive pieces that cover it. The error is a *PatternError,
@@ -23,6 +25,7 @@ func splitAll(stages []stage, text string, base int, yield func(lo, hi int) erro
 const (
 	gpt2Pattern  = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 	llamaPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	linesPattern = `[^\n]+|[\n]+` // Gemma 4 in llama.cpp
 	qwenPattern  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
@@ -40,19 +43,11 @@ type preTokenizer struct {
 	} `json:"pattern"`
 }
 
-// parsePreTokenizer parses a pre-tokenizer, which must end with ByteLevel.
-func parsePreTokenizer(raw json.RawMessage) ([]stage, error) {
-	stages, byteLevel, err := parseStages(raw, 0)
-	if err == nil && !byteLevel {
-		err = &UnsupportedError{"a pre-tokenizer without ByteLevel"}
-	}
-	return stages, err
-}
-
 // maxNesting limits nested sequences, and maxStages their total length. Published
 // pre-tokenizers have one sequence of up to six stages.
 const maxNesting, maxStages = 8, 64
 
+// parseStages parses a pre-tokenizer. ByteLevel can only be its last stage.
 func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool, err error) {
 	var p preTokenizer
 	if isNull(raw) {
@@ -100,12 +95,17 @@ func parseStages(raw json.RawMessage, depth int) (stages []stage, byteLevel bool
 }
 
 func parseSplit(p preTokenizer) (stage, error) {
+	if p.Behavior == mergedWithPrevious && p.Pattern.String != nil && *p.Pattern.String != "" && !p.Invert {
+		return splitAfter(*p.Pattern.String), nil
+	}
 	if p.Behavior != "Isolated" || p.Invert {
-		return nil, &UnsupportedError{"Split with a behavior other than Isolated, or with invert"}
+		return nil, &UnsupportedError{"Split with a behavior other than Isolated, or with invert,"}
 	}
 	switch {
 	case p.Pattern.String != nil:
 		return patternStage(regexp.QuoteMeta(*p.Pattern.String))
+	case p.Pattern.Regex != nil && *p.Pattern.Regex == linesPattern:
+		return scan(linesNext), nil
 	case p.Pattern.Regex == nil:
 		return nil, &FormatError{"Split has no pattern"}
 	case *p.Pattern.Regex == gpt2Pattern:
@@ -116,4 +116,66 @@ func parseSplit(p preTokenizer) (stage, error) {
 		return scan(llamaNext), nil
 	}
 	return patternStage(*p.Pattern.Regex)
+}
+
+const mergedWithPrevious = "MergedWithPrevious"
+
+// splitAfter returns a stage that splits after every occurrence of a text. One that directly follows
+// another is a piece of its own, as in Hugging Face's tokenizers (normalizer.rs, split).
+func splitAfter(pattern string) stage {
+	return func(text string, yield func(lo, hi int) error) error {
+		for lo := 0; lo < len(text); {
+			hi := len(text)
+			if at := strings.Index(text[lo:], pattern); at >= 0 {
+				hi = lo + at + len(pattern)
+			}
+			if err := yield(lo, hi); err != nil {
+				return err
+			}
+			lo = hi
+		}
+		return nil
+	}
+}
+
+// joined returns the characters that some token has before a space. A text can be split before any
+// other space without changing its tokens, and its words are then found in the cache. In Gemma's
+// vocabulary only ">" is joined.
+func joined(merges []merge, space string) map[rune]bool {
+	out := map[rune]bool{}
+	for _, m := range merges {
+		token := m[0] + m[1]
+		for at := range token {
+			if before, _ := utf8.DecodeLastRuneInString(token[:at]); at > 0 && strings.HasPrefix(token[at:], space) && !strings.HasSuffix(token[:at], space) {
+				out[before] = true
+			}
+		}
+	}
+	return out
+}
+
+// splitBefore returns a stage that splits before every run of spaces, but not after the characters
+// in joined.
+func splitBefore(space string, joined map[rune]bool) stage {
+	return func(text string, yield func(lo, hi int) error) error {
+		lo := 0
+		for at := 0; at < len(text); {
+			next := strings.Index(text[at:], space)
+			if next < 0 {
+				break
+			}
+			at += next
+			if before, _ := utf8.DecodeLastRuneInString(text[:at]); at > lo && !joined[before] && !strings.HasSuffix(text[:at], space) {
+				if err := yield(lo, at); err != nil {
+					return err
+				}
+				lo = at
+			}
+			at += len(space)
+		}
+		if lo == len(text) {
+			return nil
+		}
+		return yield(lo, len(text))
+	}
 }

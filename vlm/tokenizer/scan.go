@@ -168,6 +168,17 @@ func foldedContraction(s string) int {
 	return contraction(strings.ToLower(s[:min(3, len(s))]))
 }
 
+// linesNext matches linesPattern at the start of s, which is not empty.
+func linesNext(s string) int {
+	if n := len(s) - len(strings.TrimLeft(s, "\n")); n > 0 {
+		return n
+	}
+	if n := strings.IndexByte(s, '\n'); n > 0 {
+		return n
+	}
+	return len(s)
+}
+
 func newlines(s string) int { return len(s) - len(strings.TrimLeft(s, "\r\n")) }
 
 // individualDigits isolates every number character (Nd, Nl or No).

@@ -1,6 +1,7 @@
-// Package tokenizer implements Hugging Face's byte-level BPE. It reads and writes
-// tokenizer.json, and gives the same ids as the tokenizers library, for example for SmolLM2
-// (individual digits, then GPT-2's pattern) and Qwen3 (NFC, then its own pattern).
+// Package tokenizer implements Hugging Face's BPE, over bytes or over characters. It reads and
+// writes tokenizer.json, and gives the same ids as the tokenizers library, for example for SmolLM2
+// (individual digits, then GPT-2's pattern), Qwen3 (NFC, then its own pattern) and Gemma
+// (SentencePiece's BPE: characters, spaces as U+2581, bytes of what is no token).
 //
 // Text is encoded in trusted and untrusted pieces. Special tokens, such as the end of a
 // turn, are recognised only in trusted pieces, so that users cannot inject them by name.
@@ -22,9 +23,10 @@ type Tokenizer struct {
 	special    []bool
 	exact      matcher // added tokens matched before normalization
 	normalized matcher // added tokens matched after normalization
-	nfc        bool
+	normalize  []normalizer
 	split      []stage
 	model      *bpe
+	decoder    decoder
 
 	before, after []int32 // added by the post-processor around a text
 }
@@ -38,7 +40,7 @@ func (e *FormatError) Error() string { return "tokenizer.json: " + e.Reason }
 type UnsupportedError struct{ Feature string }
 
 func (e *UnsupportedError) Error() string {
-	return "tokenizer.json: " + e.Feature + " is not supported; only byte-level BPE tokenizers are"
+	return "tokenizer.json: " + e.Feature + " is not supported; byte-level BPE and SentencePiece's BPE are"
 }
 
 // MaxFile is the largest tokenizer.json that is read. The largest published ones, with

@@ -185,6 +185,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`), "abba")
 	f.Add([]byte(`{"added_tokens":[{"id":0,"content":"<x>","special":true,"normalized":true}],"normalizer":{"type":"NFC"},
 		"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]},"decoder":{"type":"ByteLevel"}}`), "e\u0301 <x> 12")
+	f.Add([]byte(`{"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"},
+		"pre_tokenizer":{"type":"Split","pattern":{"String":" "},"behavior":"MergedWithPrevious"},
+		"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"}]},
+		"model":{"byte_fallback":true,"vocab":{"<0xE2>":0,"<0x82>":1,"<0xAC>":2,"▁":3,"a":4,"▁a":5},"merges":["▁ a"]}}`), "a a  €")
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
 		tok, err := tokenizer.Parse(data)
 		if err != nil {

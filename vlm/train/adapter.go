@@ -42,6 +42,9 @@ func (t *trainer) basePath() (string, error) {
 	if t.Model == "" && t.Decoder == "" {
 		return "", errors.New("--lora-rank trains an adapter of a model: name it with --model, or a decoder with --decoder")
 	}
+	if t.Decoder != "" && !t.Recipe.Audio.None() {
+		return "", errors.New("--lora-rank cannot teach a decoder to hear: train it with --decoder alone, then name that model with --model")
+	}
 	return t.Decoder + t.Model, nil // one of them is empty
 }
 

@@ -104,37 +104,56 @@ func NewBench(dev engine.Device, r Recipe, rows, tokens int) (_ *Bench, err erro
 // imagesPerRow returns the number of images in a row of tokens.
 func imagesPerRow(c vlm.Config, tokens int) int {
 	patches := c.Vision.Patches()
-	if patches >= tokens {
+	if patches == 0 || patches >= tokens {
 		return 0
 	}
 	return max(1, tokens/(2*patches))
 }
 
-// fillRandom makes the random batch and its pixels.
+// framesPerRow returns the number of frames of sound in a row of tokens, for a model that has no
+// images.
+func framesPerRow(c vlm.Config, tokens int) int {
+	if c.Audio.None() || !c.Vision.None() {
+		return 0
+	}
+	return tokens / 2
+}
+
+// fillRandom makes the random batch, its pixels and its frames of sound.
 func (b *Bench) fillRandom(c vlm.Config, rows, tokens, images int) {
 	random := rand.New(rand.NewPCG(1, 1))
-	patches, size := c.Vision.Patches(), c.Vision.ImageSize
+	patches := c.Vision.Patches()
 	b.batch = &packing.Batch{Shape: packing.Shape{Rows: rows, T: tokens, Patches: patches}}
-	slot := int32(0)
+	slot, frame, frames := int32(0), int32(0), framesPerRow(c, tokens)
 	isImage := func(t int) bool { return t < 2*patches*images && t%(2*patches) < patches }
+	isFrame := func(t int) bool { return t < frames }
 	for i := range rows * tokens {
-		t, imageSlot, target := i%tokens, int32(-1), int32(packing.Ignore)
-		if isImage(t) {
+		t, imageSlot, frameSlot, target := i%tokens, int32(-1), int32(-1), int32(packing.Ignore)
+		switch {
+		case isImage(t):
 			imageSlot = slot
 			slot++
+		case isFrame(t):
+			frameSlot = frame
+			frame++
 		}
-		if t+1 < tokens && !isImage(t+1) {
+		if t+1 < tokens && !isImage(t+1) && !isFrame(t+1) {
 			target = int32(random.IntN(c.Text.VocabSize - 1))
 			b.targets++
 		}
 		x := b.batch
 		x.IDs, x.Segments = append(x.IDs, int32(random.IntN(c.Text.VocabSize-1))), append(x.Segments, 0)
 		x.Positions, x.ImageSlots = append(x.Positions, int32(t)), append(x.ImageSlots, imageSlot)
+		x.FrameSlots = append(x.FrameSlots, frameSlot)
 		x.Intervals, x.Targets = append(x.Intervals, 0, 0, 0, int32(t+1)), append(x.Targets, target)
 	}
-	b.pixels = make([]byte, rows*images*size*size*c.Vision.NumChannels)
+	b.batch.PatchGrid = make([]int32, 2*slot)
+	b.pixels = make([]byte, int(slot)*c.Vision.Features())
 	for i := range b.pixels {
 		b.pixels[i] = byte(random.Uint32())
+	}
+	for range int(frame) * c.Audio.FrameSize {
+		b.batch.Frames = append(b.batch.Frames, float32(random.NormFloat64()))
 	}
 }
 
@@ -212,9 +231,12 @@ func recordTraining(m *vlm.Model, kind string, rows, tokens int) (Recording, err
 	images := imagesPerRow(m.Config, tokens)
 	b := &Bench{}
 	b.fillRandom(m.Config, rows, tokens, images)
-	for _, slot := range b.batch.ImageSlots {
-		if slot >= 0 {
+	for t, slot := range b.batch.ImageSlots {
+		switch {
+		case slot >= 0:
 			out.Step[vlm.SlotPatches]++
+		case b.batch.FrameSlots[t] >= 0:
+			out.Step[vlm.SlotFrames]++
 		}
 	}
 	out.Step[vlm.SlotTargets] = uint32(b.targets)

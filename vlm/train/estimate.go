@@ -135,7 +135,7 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	e.DiskBytes = DiskBytes{Model: modelBytes(m.Params), Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
-		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+sampleTextTokens, maxAnswerTokens)
+		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+r.clipTokens()+sampleTextTokens, maxAnswerTokens)
 		if err != nil {
 			return Estimation{}, err
 		}
@@ -175,15 +175,28 @@ type expectedBatch struct {
 	sample           int                       // tokens
 }
 
-// expectedBatch fills a recipe's rows with samples of one image and sampleTextTokens tokens.
+// clipSeconds is the assumed length of a sample's clip.
+const clipSeconds = 5
+
+// clipTokens is the number of tokens of the assumed clip, 0 for a recipe without sound.
+func (r Recipe) clipTokens() int {
+	if r.Audio.None() {
+		return 0
+	}
+	return r.Audio.Tokens(clipSeconds * r.Audio.SampleRate)
+}
+
+// expectedBatch fills a recipe's rows with samples of one image, one clip and sampleTextTokens tokens.
 func (r Recipe) expectedBatch() expectedBatch {
-	patches := r.Vision.Patches()
-	sample := min(patches+sampleTextTokens, r.SeqLen)
+	patches, frames := r.Vision.Patches(), r.clipTokens()
+	media := patches + frames
+	sample := min(media+sampleTextTokens, r.SeqLen)
 	perRow := float64(r.SeqLen) / float64(sample)
 	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
 	e := expectedBatch{sample: sample}
 	e.step[vlm.SlotPatches] = count(min(patches, sample))
-	e.step[vlm.SlotTargets] = max(1, count(max(0, sample-patches)))
+	e.step[vlm.SlotFrames] = count(min(frames, max(0, sample-patches)))
+	e.step[vlm.SlotTargets] = max(1, count(max(0, sample-media)))
 	e.step[vlm.SlotRuns] = e.step[vlm.SlotTargets]
 	triangle := func(n int) float64 { return float64(n) * float64(n+1) / 2 }
 	pairs := perRow * triangle(sample)

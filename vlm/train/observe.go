@@ -6,6 +6,7 @@ import (
 	"image/png"
 
 	"patchwork/vlm/data"
+	pixels "patchwork/vlm/image"
 )
 
 // Observer gets the events of a run; nil functions are skipped. Step and Validation are called by
@@ -46,18 +47,17 @@ type CheckpointEvent struct {
 
 // Sample is a question of a validation row with the model's answer.
 type Sample struct {
-	Row      int      `json:"row"` // in the dataset of the validation rows
-	Question string   `json:"question"`
-	Truth    string   `json:"truth"`
-	Answer   string   `json:"answer"`
-	Size     int      `json:"-"` // side of an image, in pixels
-	Images   [][]byte `json:"-"` // as preprocessed for the model: [Size, Size, 3] each
+	Row      int           `json:"row"` // in the dataset of the validation rows
+	Question string        `json:"question"`
+	Truth    string        `json:"truth"`
+	Answer   string        `json:"answer"`
+	Images   []*pixels.RGB `json:"-"` // as preprocessed for the model
 }
 
 // PNG encodes image number i.
 func (s Sample) PNG(i int) ([]byte, error) {
-	m := image.NewNRGBA(image.Rect(0, 0, s.Size, s.Size))
-	for p, rgb := 0, s.Images[i]; len(rgb) >= 3; p, rgb = p+4, rgb[3:] {
+	m := image.NewNRGBA(image.Rect(0, 0, s.Images[i].W, s.Images[i].H))
+	for p, rgb := 0, s.Images[i].Pix; len(rgb) >= 3; p, rgb = p+4, rgb[3:] {
 		copy(m.Pix[p:], rgb[:3])
 		m.Pix[p+3] = 255
 	}

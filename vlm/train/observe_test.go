@@ -82,17 +82,17 @@ func TestObserverEvents(t *testing.T) {
 		t.Fatal("no samples")
 	}
 	for _, s := range samples {
-		if s.Question == "" || s.Truth == "" || len(s.Images) != 1 || s.Size != r.Vision.ImageSize {
-			t.Fatalf("%q, %q: %d images of %d pixels", s.Question, s.Truth, len(s.Images), s.Size)
+		if s.Question == "" || s.Truth == "" || len(s.Images) != 1 || s.Images[0].W != r.Vision.ImageSize {
+			t.Fatalf("%q, %q: %d images", s.Question, s.Truth, len(s.Images))
 		}
 		encoded, err := s.PNG(0)
 		require.NoError(t, err)
 		img, err := png.Decode(bytes.NewReader(encoded))
 		require.NoError(t, err)
-		for _, at := range []int{0, s.Size*s.Size - 1} {
-			r, g, b, _ := img.At(at%s.Size, at/s.Size).RGBA()
-			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Images[0][3*at:3*at+3]) {
-				t.Errorf("pixel %d is %v, want %v", at, got, s.Images[0][3*at:3*at+3])
+		for _, at := range []int{0, s.Images[0].W*s.Images[0].H - 1} {
+			r, g, b, _ := img.At(at%s.Images[0].W, at/s.Images[0].W).RGBA()
+			if got := []byte{byte(r >> 8), byte(g >> 8), byte(b >> 8)}; !bytes.Equal(got, s.Images[0].Pix[3*at:3*at+3]) {
+				t.Errorf("pixel %d is %v, want %v", at, got, s.Images[0].Pix[3*at:3*at+3])
 			}
 		}
 	}

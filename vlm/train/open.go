@@ -333,6 +333,9 @@ func (t *trainer) openIndex(train *data.Dataset, c *loader.Config) error {
 	if a := t.model.Config.Audio; !a.None() {
 		key += fmt.Sprintf(" %d %d %d", a.SampleRate, a.FrameSize, a.Hop())
 	}
+	if v := t.model.Config.Vision; v.KeepsAspect() {
+		key += fmt.Sprintf(" keep %d %d %d", v.PatchSize, v.MaxPatches, v.MaxGrid)
+	}
 	c.Index = data.OpenIndex(train, key)
 	c.IndexError = func(err error) {
 		t.warn("the index of the data's lengths cannot be written (%v): resuming and counting steps will take longer", err)

@@ -292,6 +292,8 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 		case k == "recompute" || string(x[k]) == string(y[k]):
 		case k == "vision_config" && differInMeanColors(a.Vision, b.Vision):
 			names = append(names, "mean-colors")
+		case k == "vision_config" && differInSize(a.Vision, b.Vision):
+			names = append(names, "image-size")
 		default:
 			names = append(names, strings.ReplaceAll(k, "_", "-"))
 		}
@@ -302,6 +304,12 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 // differInMeanColors reports whether that is the only difference between two configurations.
 func differInMeanColors(a, b vlm.VisionConfig) bool {
 	b.MeanColors = !b.MeanColors
+	return a == b
+}
+
+// differInSize reports whether the size of images is the only difference between two configurations.
+func differInSize(a, b vlm.VisionConfig) bool {
+	b.ImageSize, b.MaxPatches, b.MaxGrid = a.ImageSize, a.MaxPatches, a.MaxGrid
 	return a == b
 }
 

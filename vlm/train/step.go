@@ -21,7 +21,11 @@ type StepShape struct {
 // shapeFor returns the shape for rows of tokens, with capacity for as many images as fit into
 // them.
 func shapeFor(c vlm.Config, rows, tokens int) StepShape {
-	return StepShape{rows, tokens, rows * (tokens / max(1, c.Vision.Patches()))}
+	images := tokens / max(1, c.Vision.Patches())
+	if c.Vision.KeepsAspect() {
+		images = max(1, images) // of the largest; the inputs hold as many patches as tokens
+	}
+	return StepShape{rows, tokens, rows * images}
 }
 
 // TrainStep holds the compiled programs of training: forward and backward of a step's first

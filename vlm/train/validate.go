@@ -14,6 +14,7 @@ import (
 	"patchwork/vlm/checkpoint"
 	"patchwork/vlm/data"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
 	"patchwork/vlm/loader"
 )
 
@@ -160,7 +161,7 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 		}
 		out = append(out, Sample{
 			Row: i, Question: turn.User, Truth: turn.Assistant, Answer: t.processor.Tokenizer.Decode(got.IDs, true),
-			Size: t.val.Vision.ImageSize, Images: files.Images,
+			Images: t.shown(files),
 		})
 	}
 	return out, nil
@@ -169,16 +170,28 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 // question is a conversation of one question about a row's images and sound.
 func (t *trainer) question(text string, files *data.Prepared) chat.Conversation {
 	c := chat.Conversation{Turns: []chat.Turn{{User: text}}, Images: len(files.Images)}
+	c.Grids, _ = loader.Grids(t.model.Config.Vision, files.Sizes) // without an error, since the images are prepared
 	for _, samples := range files.Clips {
 		c.Clips = append(c.Clips, t.model.Config.Audio.Tokens(len(samples)))
 	}
 	return c
 }
 
+// shown are a row's images as the model sees them.
+func (t *trainer) shown(files *data.Prepared) []*image.RGB {
+	v := t.val.Vision
+	var out []*image.RGB
+	for i, pixels := range files.Images {
+		grid, _ := v.ImageGrid(files.Sizes[i].Width, files.Sizes[i].Height) // without an error, since the image is prepared
+		out = append(out, v.RGB(pixels, grid))
+	}
+	return out
+}
+
 // restoreImages adds the images to the samples of earlier validations, since metrics.jsonl does
 // not hold them. A sample of a row that is no longer there stays without images.
 func (t *trainer) restoreImages(earlier []ValMetrics) error {
-	images := map[int][][]byte{}
+	images := map[int][]*image.RGB{}
 	for _, i := range t.sampledRows() {
 		if len(earlier) == 0 {
 			break
@@ -188,13 +201,13 @@ func (t *trainer) restoreImages(earlier []ValMetrics) error {
 			return err
 		}
 		if files != nil {
-			images[i] = files.Images
+			images[i] = t.shown(files)
 		}
 	}
 	for _, m := range earlier {
 		for i := range m.Samples {
 			s := &m.Samples[i]
-			s.Size, s.Images = t.val.Vision.ImageSize, images[s.Row]
+			s.Images = images[s.Row]
 		}
 	}
 	return nil

@@ -1,9 +1,10 @@
 // Command demoreport reports on the demo's model: it writes index.html, answers.png and
-// example.png into the demo's folder and prints a summary.
+// example.png into the demo's folder, for the audio demo index.html and example.wav, and
+// prints a summary.
 //
 //	go run ./tools/docs/demoreport demo
 //
-// The folder holds data/ (of shapesdata), model/ (of vlmtool train) and
+// The folder holds data/ (of shapesdata or wordsdata), model/ (of vlmtool train) and
 // eval-none.jsonl, eval-blank.jsonl and eval-shuffled.jsonl, the output of vlmtool eval
 // --json --answers --control ….
 package main
@@ -29,6 +30,18 @@ func main() {
 }
 
 func run(dir string, out io.Writer) error {
+	sound, err := hears(dir)
+	if err != nil {
+		return err
+	}
+	if sound {
+		r, err := loadSound(dir)
+		if err != nil {
+			return err
+		}
+		r.print(out)
+		return r.write()
+	}
 	r, err := load(dir)
 	if err != nil {
 		return err

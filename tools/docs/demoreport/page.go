@@ -12,16 +12,35 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
+//go:embed sound.html
+var soundText string
+
+//go:embed parts.html
+var partsText string
+
+var (
+	page      = parsePage(pageText)
+	soundPage = parsePage(soundText)
+)
+
+// parsePage parses a page with the parts that pages share.
+func parsePage(text string) *template.Template {
+	return template.Must(template.Must(template.New("page").Funcs(functions).Parse(partsText)).Parse(text))
+}
+
+var functions = template.FuncMap{
 	"percent":  percent,
 	"duration": duration,
 	"number":   func(n any) string { return thousands(toInt64(n)) },
 	"data": func(png []byte) template.URL {
 		return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(png))
 	},
+	"wav": func(file []byte) template.URL {
+		return template.URL("data:audio/wav;base64," + base64.StdEncoding.EncodeToString(file))
+	},
 	"family": family,
 	"width":  func(fraction float64) float64 { return 100 * fraction },
-}).Parse(pageText))
+}
 
 func toInt64(n any) int64 {
 	switch n := n.(type) {

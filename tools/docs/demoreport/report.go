@@ -59,14 +59,9 @@ const (
 
 func load(dir string) (*report, error) {
 	r := &report{Dir: dir}
-	evals := map[string][]eval.TurnResult{}
-	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
-		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
-		if err != nil {
-			return nil, err
-		}
-		evals[control] = answers
-		r.Samples = result.Samples
+	evals, err := r.readEvals(dir)
+	if err != nil {
+		return nil, err
 	}
 	prior, err := readPrior(filepath.Join(dir, "data", "train-*.parquet"))
 	if err != nil {
@@ -77,6 +72,20 @@ func load(dir string) (*report, error) {
 		return nil, err
 	}
 	return r, r.readRun(filepath.Join(dir, "model"))
+}
+
+// readEvals reads the answers of every control.
+func (r *report) readEvals(dir string) (map[string][]eval.TurnResult, error) {
+	evals := map[string][]eval.TurnResult{}
+	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
+		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
+		if err != nil {
+			return nil, err
+		}
+		evals[control] = answers
+		r.Samples = result.Samples
+	}
+	return evals, nil
 }
 
 // readEval reads the answers and the result of vlmtool eval --json --answers.

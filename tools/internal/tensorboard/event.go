@@ -24,9 +24,9 @@ func scalar(tag string, x float64) value {
 
 // rgbImage has image = 4: height 1, width 2, colorspace 3 (3 = RGB), encoded
 // PNG 4.
-func rgbImage(tag string, size int, png []byte) value {
-	image := number(nil, 1, uint64(size))
-	image = number(image, 2, uint64(size))
+func rgbImage(tag string, height, width int, png []byte) value {
+	image := number(nil, 1, uint64(height))
+	image = number(image, 2, uint64(width))
 	image = number(image, 3, 3)
 	image = bytes(image, 4, png)
 	return value{tag, bytes(nil, 4, image)}

@@ -46,7 +46,7 @@ func (w *Writer) validation(m train.ValMetrics) error {
 			if err != nil {
 				return err
 			}
-			values = append(values, rgbImage(fmt.Sprintf("val/sample %d/picture %d", i+1, n+1), s.Size, png))
+			values = append(values, rgbImage(fmt.Sprintf("val/sample %d/picture %d", i+1, n+1), s.Images[n].H, s.Images[n].W, png))
 		}
 		values = append(values, text(fmt.Sprintf("val/sample %d/answer", i+1),
 			fmt.Sprintf("question\n\n%s\nanswer\n\n%s\nexpected\n\n%s", literal(s.Question), literal(s.Answer), literal(s.Truth))))

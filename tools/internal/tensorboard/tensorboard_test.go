@@ -18,6 +18,7 @@ import (
 
 	"patchwork/internal/jsonfloat"
 	"patchwork/internal/require"
+	pixels "patchwork/vlm/image"
 	"patchwork/vlm/train"
 )
 
@@ -32,7 +33,7 @@ func writeRun(t testing.TB, dir string, first, last int, loss func(step int) flo
 		o.Step(train.StepMetrics{Step: i, Loss: jsonfloat.Float(loss(i)), LR: 0.5, TokensPerS: 1000, Memory: 1 << 20})
 	}
 	o.Validation(train.ValMetrics{Step: last, ValLoss: 0.25, Samples: []train.Sample{{
-		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Size: 2, Images: [][]byte{make([]byte, 12)},
+		Question: "what?\n<script>alert(1)</script>", Truth: "a *cat*", Answer: "\xff a dog", Images: []*pixels.RGB{{W: 2, H: 2, Pix: make([]byte, 12)}},
 	}}})
 	require.NoError(t, w.Close())
 }

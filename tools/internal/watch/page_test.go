@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"patchwork/internal/require"
+	pixels "patchwork/vlm/image"
 	"patchwork/vlm/train"
 )
 
@@ -97,7 +98,7 @@ func TestPage(t *testing.T) {
 	for i := 101; i <= 200; i++ {
 		o.Step(step(i))
 	}
-	o.Validation(train.ValMetrics{Step: 200, ValLoss: 0.3, Samples: []train.Sample{{Question: "and now?", Truth: "blue", Answer: "blue", Size: 8, Images: [][]byte{red()}}}})
+	o.Validation(train.ValMetrics{Step: 200, ValLoss: 0.3, Samples: []train.Sample{{Question: "and now?", Truth: "blue", Answer: "blue", Images: []*pixels.RGB{{W: 8, H: 8, Pix: red()}}}}})
 	r.End(Finished)
 	wait(t, ctx, `document.querySelector('#chart-loss circle:nth-of-type(2)') && document.querySelector('.question').textContent === 'and now?'`)
 	wait(t, ctx, `document.querySelector('#state').dataset.phase === 'finished'`)

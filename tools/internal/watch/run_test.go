@@ -11,6 +11,7 @@ import (
 	"patchwork/engine"
 	"patchwork/internal/jsonfloat"
 	"patchwork/vlm/data"
+	pixels "patchwork/vlm/image"
 	"patchwork/vlm/train"
 )
 
@@ -49,8 +50,8 @@ func begin(n int) (*Run, train.Observer) {
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 9, Reason: "image 1 cannot be decoded: not an image"})
 	o.BadRow(data.Verdict{File: "a.parquet", Row: 11, Reason: "no turn has an answer"})
 	o.Validation(train.ValMetrics{Step: n, ValLoss: 0.5, Samples: []train.Sample{
-		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Size: 8, Images: [][]byte{red()}},
-		{Question: "what shape?", Truth: "square", Answer: hostile, Size: 8, Images: [][]byte{red()}},
+		{Question: "what color? " + hostile, Truth: "red", Answer: "red", Images: []*pixels.RGB{{W: 8, H: 8, Pix: red()}}},
+		{Question: "what shape?", Truth: "square", Answer: hostile, Images: []*pixels.RGB{{W: 8, H: 8, Pix: red()}}},
 	}})
 	o.Note("a note: " + hostile)
 	o.Checkpoint(train.CheckpointEvent{Step: n})
@@ -132,8 +133,8 @@ func TestResumed(t *testing.T) {
 	}
 	o.Start(train.Info{Done: 50, Steps: 60, Earlier: earlier, EarlierVal: []train.ValMetrics{
 		{Step: 10, ValLoss: 1}, // written by a version without samples
-		{Step: 30, ValLoss: 0.8, Samples: []train.Sample{{Row: 9, Question: "why?", Answer: "so", Size: 8, Images: [][]byte{red()}}}},
-		{Step: 50, ValLoss: 0.7, Samples: []train.Sample{{Row: 9, Question: "who?", Answer: "you", Size: 8, Images: [][]byte{red()}}, {Row: 10, Question: "where?"}}},
+		{Step: 30, ValLoss: 0.8, Samples: []train.Sample{{Row: 9, Question: "why?", Answer: "so", Images: []*pixels.RGB{{W: 8, H: 8, Pix: red()}}}}},
+		{Step: 50, ValLoss: 0.7, Samples: []train.Sample{{Row: 9, Question: "who?", Answer: "you", Images: []*pixels.RGB{{W: 8, H: 8, Pix: red()}}}, {Row: 10, Question: "where?"}}},
 	}})
 	if got := r.validations; len(got) != 2 || got[0].Step != 30 || got[1].Samples[0].Question != "who?" || len(got[1].Samples) != 2 || len(r.images.data) != 1 ||
 		got[0].Samples[0].Images[0] != got[1].Samples[0].Images[0] {
@@ -164,7 +165,7 @@ func TestBounds(t *testing.T) {
 		o.BadRow(data.Verdict{Reason: fmt.Sprint("reason ", i)})
 		img := red()
 		img[0], img[1] = byte(i), byte(i>>8)
-		o.Validation(train.ValMetrics{Step: i, Samples: []train.Sample{{Size: 8, Images: [][]byte{img}}}})
+		o.Validation(train.ValMetrics{Step: i, Samples: []train.Sample{{Images: []*pixels.RGB{{W: 8, H: 8, Pix: img}}}}})
 	}
 	if len(r.events) > keepEvents || len(r.reasons) > keepReasons+1 || len(r.validations) > keepValidations || len(r.images.data) > keepImages {
 		t.Errorf("%d events, %d reasons, %d validations, %d images", len(r.events), len(r.reasons), len(r.validations), len(r.images.data))

@@ -74,10 +74,44 @@ func MixedData(t testing.TB, n int) string {
 	return path
 }
 
+// ShapesData writes n rows with images of many sizes and shapes, some of two images: coloured squares
+// on white, and questions about the colour and whether the image is wide or tall.
+func ShapesData(t testing.TB, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "shapes-00000-of-00001.parquet")
+	w, err := data.Create(path)
+	require.NoError(t, err)
+	for i := range n {
+		c := Colors[i%3]
+		width, height := Sizes[i%len(Sizes)][0], Sizes[i%len(Sizes)][1]
+		r := data.Row{Source: "test", Images: [][]byte{ImageOf(t, width, height, c.RGB, i%5, i%3, 12)}}
+		if i%7 == 3 {
+			r.Images = append(r.Images, ImageOf(t, height, width, c.RGB, 2, 1, 10))
+		}
+		r.Turns = []data.Turn{
+			{User: "what color is the shape?", Assistant: c.Name},
+			{User: "is the image wide?", Assistant: map[bool]string{true: "yes", false: "no"}[width > height]},
+		}
+		require.NoError(t, w.Write(r))
+	}
+	require.NoError(t, w.Close())
+	return path
+}
+
+// Sizes are widths and heights of images: squares, wide, tall, small, a ribbon, and larger than a
+// model takes.
+var Sizes = [][2]int{{64, 64}, {96, 32}, {32, 96}, {24, 16}, {130, 20}, {200, 150}, {40, 56}}
+
 // Image returns a PNG of 64×64 pixels with a square on white.
 func Image(t testing.TB, c color.RGBA, x, y, side int) []byte {
 	t.Helper()
-	m := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	return ImageOf(t, 64, 64, c, x, y, side)
+}
+
+// ImageOf is Image of a size.
+func ImageOf(t testing.TB, width, height int, c color.RGBA, x, y, side int) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(m, m.Bounds(), image.White, image.Point{}, draw.Src)
 	draw.Draw(m, image.Rect(x, y, x+side, y+side), image.NewUniform(c), image.Point{}, draw.Src)
 	var out bytes.Buffer

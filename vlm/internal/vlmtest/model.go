@@ -76,10 +76,25 @@ func ModelWithConfig(t testing.TB, dev engine.Device, c ModelConfig, storage sha
 // Logits runs one sample and returns the logits, [T, V].
 func Logits(t testing.TB, runner *vlm.Runner, s *packing.Sample, turns packing.Turns, pixels []byte) []float32 {
 	t.Helper()
-	b, err := packing.Build(packing.Shape{Rows: 1, T: s.Len(), Patches: runner.Config.Vision.Patches()},
-		packing.Modes{Attention: runner.Config.Attention, Turns: turns, Loss: packing.OnAll}, [][]*packing.Sample{{s}})
+	return logits(t, runner, []*packing.Sample{s}, turns, pixels)
+}
+
+// LogitsOfRow is Logits of several samples in one row.
+func LogitsOfRow(t testing.TB, runner *vlm.Runner, row []*packing.Sample, pixels []byte) []float32 {
+	t.Helper()
+	return logits(t, runner, row, packing.InConversation, pixels)
+}
+
+func logits(t testing.TB, runner *vlm.Runner, row []*packing.Sample, turns packing.Turns, pixels []byte) []float32 {
+	t.Helper()
+	length, images := 0, 0
+	for _, s := range row {
+		length, images = length+s.Len(), images+len(s.Images)
+	}
+	b, err := packing.Build(packing.Shape{Rows: 1, T: length, Patches: runner.Config.Vision.Patches()},
+		packing.Modes{Attention: runner.Config.Attention, Turns: turns, Loss: packing.OnAll}, [][]*packing.Sample{row})
 	require.NoError(t, err)
-	in := runner.NewInputs(1, s.Len(), len(s.Images), s.Len())
+	in := runner.NewInputs(1, length, images, length)
 	require.NoError(t, in.Allocate(runner.Device))
 	defer in.Close()
 	var y *nn.Tensor

@@ -35,6 +35,7 @@ type evalFlags struct {
 	data                         []string
 	controls                     []string
 	answers                      bool
+	imageTokens                  int
 	options                      eval.Options
 	remote                       dataset.Flags
 }
@@ -46,10 +47,10 @@ func Command(a *cli.App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval --model DIR --data PATH",
 		Short: "Score a model on questions with known answers",
-		Long: `Asks each question of a data set alone with its image and compares the answer with the
-true one: exact match, and the negative log-likelihood (NLL) of the true answer in nats a
-token. --control replaces the images, which shows what the model answers from the question
-alone.`,
+		Long: `Asks each question of a data set alone with its image or sound and compares the answer
+with the true one: exact match, and the negative log-likelihood (NLL) of the true answer in
+nats a token. --control replaces images and sound, which shows what the model answers from
+the question alone.`,
 		Example: `  vlmtool eval --model demo/model --data 'demo/data/test-*.parquet' --limit 200
   # does the model use the image?
   vlmtool eval --model demo/model --data 'demo/data/test-*.parquet' --limit 200 --control none,blank,shuffled
@@ -62,7 +63,8 @@ alone.`,
 	s.StringArrayVar(&f.data, "data", nil, dataset.Usage)
 	s.IntVar(&o.Limit, "limit", 0, "use only the first `N` samples; 0 = all")
 	s.IntVar(&o.HoldOut, "holdout", 0, "use only every `N`th row: those that training on the same --data held out")
-	cli.Choices(s, &f.controls, "control", []string{eval.ControlNone}, "replace the images by `CONTROL`, those of other samples or white ones", eval.ControlNone, eval.ControlShuffled, eval.ControlBlank)
+	cli.Choices(s, &f.controls, "control", []string{eval.ControlNone}, "replace images and sound by `CONTROL`, those of other samples, or white and silence", eval.ControlNone, eval.ControlShuffled, eval.ControlBlank)
+	cli.ImageTokensFlag(s, &f.imageTokens)
 	cli.Group(c, "Other scores", func(s *pflag.FlagSet) {
 		s.BoolVar(&o.Captions, "captions", false, "generate complete answers and score their words: BLEU-4 and CIDEr-D")
 		s.IntVar(&o.MaxNewTokens, "max-new-tokens", 128, "with --captions: maximum length of an answer in tokens")
@@ -88,7 +90,7 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	source := f.remote.Open(nil)
 	defer source.Close()
-	if err := errors.Join(f.storage.Check(), f.check(ctx, source)); err != nil {
+	if err := errors.Join(f.storage.Check(), cli.CheckImageTokens(f.imageTokens), f.check(ctx, source)); err != nil {
 		return err
 	}
 	dev, err := device.Open(a)
@@ -106,6 +108,9 @@ func (f *evalFlags) run(ctx context.Context, a *cli.App) error {
 		return f.evalText(ctx, a, model)
 	case model.Config.TextOnly():
 		return usage.Errorf("--data: %s is a text-only decoder; train it on images with vlmtool train --decoder first, or score a text with --text", f.model)
+	}
+	if err := cli.SetImageTokens(&model.Config.Vision, f.imageTokens, f.model); err != nil {
+		return err
 	}
 	return f.evalData(ctx, a, model)
 }
@@ -247,13 +252,17 @@ func (f *evalFlags) evalData(ctx context.Context, a *cli.App, l *vlm.Runner) (fa
 		}
 	}
 	if !a.JSON {
-		printEval(a, results)
+		what := "images"
+		if l.Config.Vision.None() {
+			what = "sound"
+		}
+		printEval(a, what, results)
 	}
 	return nil
 }
 
-// printEval prints a column for every control.
-func printEval(a *cli.App, results []eval.Result) {
+// printEval prints a column for every control, of what it replaces.
+func printEval(a *cli.App, what string, results []eval.Result) {
 	first := results[0]
 	fmt.Fprintf(a.Stdout, "%d turns about %d samples\n", first.Turns, first.Samples)
 	row := func(name string, value func(eval.Result) string) {
@@ -265,7 +274,7 @@ func printEval(a *cli.App, results []eval.Result) {
 	}
 	percent := func(x float64) string { return fmt.Sprintf("%.2f%%", 100*x) }
 	if len(results) > 1 || first.Control != eval.ControlNone {
-		row("images", func(r eval.Result) string {
+		row(what, func(r eval.Result) string {
 			if r.Control == eval.ControlNone {
 				return "true"
 			}

@@ -45,7 +45,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 	tok := s.generator.Processor.Tokenizer
 	if !s.a.JSON {
 		show := printer{out: s.a.Stdout, dim: terminal.IsTerminal(s.a.Stdout)}
-		stream := tok.NewStream(true)
+		stream := chat.NewAnswerStream(tok)
 		o.Token = func(id int32) { show.print(stream.Next(id)) }
 		defer func() { show.end(stream.Flush()) }()
 	}
@@ -56,7 +56,7 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 	}
 	r.MemoryBytes, _ = s.generator.Device.MemoryInUse()
 	r.ids = got.IDs
-	r.Thinking, r.Text = chat.SplitReasoning(tok.Decode(got.IDs, true))
+	r.Thinking, r.Text = chat.SplitReasoning(chat.DecodeAnswer(tok, got.IDs))
 	r.Timings.PrefillMS, r.Timings.DecodeMS = ms(got.Prefill), ms(got.Decode)
 	if n := steps(got); n > 0 && got.Decode > 0 {
 		r.Timings.DecodeTokensPerS = float64(n) / got.Decode.Seconds()

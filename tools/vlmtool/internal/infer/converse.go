@@ -106,7 +106,7 @@ func (t *conversation) run(ctx context.Context) error {
 		case command == "/help":
 			fmt.Fprintln(t.a.Stderr, chatHelp)
 		case command == "/clear":
-			t.messages, t.images, t.pending, t.clips, t.heard = nil, nil, 0, nil, 0
+			t.messages, t.images, t.grids, t.pending, t.clips, t.heard = nil, nil, nil, 0, nil, 0
 		case command == "/image":
 			t.addImage(argument)
 		case command == "/audio":
@@ -167,15 +167,15 @@ func (t *conversation) addImage(file string) {
 		t.print("%w", err)
 		return
 	}
-	pixels, err := preprocess(t.generator.Config, file, data)
+	pixels, grid, err := preprocess(t.generator.Config, file, data)
 	if err != nil {
 		t.print("%w", err)
 		return
 	}
 	if t.singleTurn() && t.pending == 0 { // of the earlier questions
-		t.images = nil
+		t.images, t.grids = nil, nil
 	}
-	t.images, t.pending = append(t.images, pixels), t.pending+1
+	t.images, t.grids, t.pending = append(t.images, pixels), append(t.grids, grid), t.pending+1
 	t.timings.ImageMS += ms(time.Since(start))
 	if t.interactive() {
 		fmt.Fprintf(t.a.Stderr, "%s is added to the next question.\n", terminal.Printable(file))
@@ -222,7 +222,7 @@ func (t *conversation) question(ctx context.Context, text string) error {
 	if t.singleTurn() {
 		t.messages, t.pending, t.heard = nil, len(t.images), 0
 	}
-	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending, Clips: t.tokens(t.heard)})
+	messages := append(t.messages[:len(t.messages):len(t.messages)], chat.Message{Role: "user", Content: text, Images: t.pending, Grids: t.grids[len(t.grids)-t.pending:], Clips: t.tokens(t.heard)})
 	prompt, err := t.encodeInterruptible(messages)
 	var endless *tokenizer.PatternError
 	switch {

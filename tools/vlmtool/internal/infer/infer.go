@@ -34,7 +34,9 @@ type inferFlags struct {
 	storage             cli.Storage
 	imageFiles          []string
 	audioFiles          []string
+	frames              string // list of a video's frames
 	raw, chat, thinking bool
+	imageTokens         int
 	options             generate.Options
 }
 
@@ -64,6 +66,8 @@ greedy, so that the same question gets the same answer, unless --temperature is 
 	s, sampling := c.Flags(), &f.options.Sampling
 	s.StringVar(&f.model, "model", "", "load the model at `PATH`: a model's folder, or a text-only decoder as a Hugging Face folder or GGUF file")
 	s.StringArrayVar(&f.imageFiles, "image", nil, "read an image from `FILE`, - = standard input; can be repeated")
+	s.StringVar(&f.frames, "frames", "", "read the frames of a video from `FILE`, a line of {\"image\": FILE, \"time\": SECONDS} each; they come after the images")
+	cli.ImageTokensFlag(s, &f.imageTokens)
 	s.StringArrayVar(&f.audioFiles, "audio", nil, "read sound from `FILE`, - = standard input: WAV, FLAC, MP3 or Ogg Vorbis; can be repeated. <|audio|> in the prompt is the place of a clip; without, the clips come before it")
 	s.StringVar(&f.prompt, "prompt", "", "ask `TEXT`")
 	s.BoolVar(&f.raw, "raw", false, "use the prompt as it is, without the chat template")
@@ -112,6 +116,17 @@ func (f *inferFlags) check() error {
 	case f.explain != "" && len(f.audioFiles) > 0:
 		return usage.Errorf("--explain draws attention on images alone; leave --audio out")
 	}
+	switch {
+	case f.frames != "" && f.chat:
+		return usage.Errorf("--frames and --chat are both given; ask about a video with --prompt")
+	case f.frames != "" && f.raw:
+		return usage.Errorf("--frames and --raw are both given; frames need the chat template")
+	case f.frames != "" && f.explain != "":
+		return usage.Errorf("--explain draws attention on images; use --image instead of --frames")
+	}
+	if err := cli.CheckImageTokens(f.imageTokens); err != nil {
+		return err
+	}
 	return cmp.Or(f.checkStdin(), f.storage.Check())
 }
 
@@ -142,6 +157,12 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	if err != nil {
 		return err
 	}
+	var frames []frame
+	if f.frames != "" {
+		if frames, err = readFrames(f.frames); err != nil {
+			return fmt.Errorf("--frames %w", err)
+		}
+	}
 	if f.explain != "" {
 		if _, err := os.Stat(filepath.Dir(f.explain)); err != nil { // before the work, not after it
 			return fmt.Errorf("--explain: %w", err)
@@ -159,15 +180,19 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer model.Close()
 	load := time.Since(start)
-	if err := f.checkTakes(model.Config); err != nil {
+	if err := cmp.Or(f.checkTakes(model.Config), cli.SetImageTokens(&model.Config.Vision, f.imageTokens, f.model)); err != nil {
 		return err
 	}
 	start = time.Now()
-	images := make([][]byte, len(raw))
+	images, grids := make([][]byte, len(raw)), make([]chat.Grid, len(raw))
 	for i, data := range raw {
-		if images[i], err = preprocess(model.Config, f.imageFiles[i], data); err != nil {
+		if images[i], grids[i], err = preprocess(model.Config, f.imageFiles[i], data); err != nil {
 			return fmt.Errorf("--image %w; use another image, or save it again with a program that opens it", err)
 		}
+	}
+	stills, video, err := prepareFrames(model.Config, frames)
+	if err != nil {
+		return fmt.Errorf("--frames %s: %w", f.frames, err)
 	}
 	clips := make([][]float32, len(sound))
 	for i, data := range sound {
@@ -175,7 +200,7 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 			return fmt.Errorf("--audio %s: %w", f.audioFiles[i], err)
 		}
 	}
-	s := &session{f: f, a: a, generator: generate.New(model), images: images, clips: clips}
+	s := &session{f: f, a: a, generator: generate.New(model), images: append(images, stills...), grids: grids, video: video, clips: clips}
 	defer s.generator.Close()
 	s.timings = timings{LoadMS: ms(load), ImageMS: ms(time.Since(start))}
 	if f.chat {
@@ -187,8 +212,12 @@ func (f *inferFlags) run(ctx context.Context, a *cli.App) error {
 // checkTakes returns an error for files of a kind that the model does not take.
 func (f *inferFlags) checkTakes(c vlm.Config) error {
 	switch {
+	case f.frames != "" && c.Vision.None():
+		return usage.Errorf("--frames: %s takes no images", f.model)
 	case len(f.imageFiles) > 0 && c.TextOnly():
 		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
+	case f.explain != "" && c.Vision.KeepsAspect():
+		return usage.Errorf("--explain draws attention on square images, and %s keeps the aspect ratio of images", f.model)
 	case len(f.imageFiles) > 0 && c.Vision.None():
 		return usage.Errorf("--image: %s takes no images, only sound", f.model)
 	case len(f.audioFiles) > 0 && c.TextOnly():
@@ -218,7 +247,9 @@ type session struct {
 	a         *cli.App
 	generator *generate.Generator
 	images    [][]byte
-	clips     [][]float32 // samples
+	grids     []chat.Grid  // of the images
+	video     []chat.Frame // of the images after those with grids
+	clips     [][]float32  // samples
 	timings   timings
 }
 
@@ -248,9 +279,9 @@ func (s *session) once(ctx context.Context) error {
 	var prompt chat.Tokens
 	var err error
 	if s.f.raw {
-		prompt, err = s.generator.Processor.Raw(s.f.prompt, len(s.images), s.tokens(0), s.f.bos)
+		prompt, err = s.generator.Processor.Raw(s.f.prompt, s.grids, s.tokens(0), s.f.bos)
 	} else {
-		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.images), Clips: s.tokens(0)}})
+		prompt, err = s.encode([]chat.Message{{Role: "user", Content: s.f.prompt, Images: len(s.grids), Grids: s.grids, Video: s.video, Clips: s.tokens(0)}})
 	}
 	if err != nil {
 		return err
@@ -271,11 +302,14 @@ func (s *session) encode(messages []chat.Message) (chat.Tokens, error) {
 	return s.generator.Processor.Messages(messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking})
 }
 
-// preprocess decodes an image and makes it the model's size.
-func preprocess(c vlm.Config, name string, data []byte) ([]byte, error) {
-	img, err := image.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+// preprocess decodes an image and makes it the model's size. It returns its patches too.
+func preprocess(c vlm.Config, name string, data []byte) (pixels []byte, grid chat.Grid, err error) {
+	pixels, w, h, err := image.PrepareFit(data, c.Vision.Fit())
+	if err == nil {
+		grid, err = c.Vision.ImageGrid(w, h)
 	}
-	return image.Preprocess(img, c.Vision.ImageSize), nil
+	if err != nil {
+		return nil, grid, fmt.Errorf("%s: %w", name, err)
+	}
+	return pixels, grid, nil
 }

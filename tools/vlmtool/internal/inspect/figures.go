@@ -26,6 +26,9 @@ func drawModel(a *cli.App, model, dir, imageFile string) error {
 	if v.None() {
 		return usage.Errorf("--figures: %s is a text-only decoder; only a model with an image embedder has figures", model)
 	}
+	if imageFile != "" && v.KeepsAspect() {
+		return usage.Errorf("--image: the patches of an image are drawn only for models of square images")
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("--figures: %w", err)
 	}

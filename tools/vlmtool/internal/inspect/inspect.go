@@ -148,10 +148,13 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 	if a.JSON {
 		return a.Result(m)
 	}
-	v, t := m.Config.Vision, m.Config.Text
+	v, hear, t := m.Config.Vision, m.Config.Audio, m.Config.Text
 	kind := "encoder-free vision-language model"
-	if v.None() {
+	switch {
+	case m.Config.TextOnly():
 		kind = "text-only decoder"
+	case v.None():
+		kind = "encoder-free audio-language model"
 	}
 	fmt.Fprintf(a.Stdout, "%s, %s parameters (%s in float32)\n", kind, terminal.Thousands(m.Parameters), engine.Bytes(4*m.Parameters))
 	if !v.None() {
@@ -159,11 +162,18 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 		if v.MeanColors {
 			means = ", with their mean colors"
 		}
-		fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
+		if v.KeepsAspect() {
+			fmt.Fprintf(a.Stdout, "  images    in their aspect ratio, in up to %d patches of %d×%d%s\n", v.MaxPatches, v.PatchSize, v.PatchSize, means)
+		} else {
+			fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
+		}
+	}
+	if !hear.None() {
+		fmt.Fprintf(a.Stdout, "  sound     %d Hz in frames of %d samples, one every %d\n", hear.SampleRate, hear.FrameSize, hear.Hop())
 	}
 	fmt.Fprintf(a.Stdout, "  decoder   %s, %d layers, hidden %d, FFN %d, %d heads of %d (%d key/value), vocabulary %d, context %d\n",
 		terminal.Printable(t.ModelType), t.NumHiddenLayers, t.HiddenSize, t.IntermediateSize, t.NumAttentionHeads, t.HeadDim, t.NumKeyValueHeads, t.VocabSize, t.MaxPositionEmbeddings)
-	if !v.None() {
+	if !m.Config.TextOnly() {
 		fmt.Fprintf(a.Stdout, "  attention %s\n", m.Config.Attention)
 	}
 	if m.Step > 0 {

@@ -49,7 +49,7 @@ func compact(raw json.RawMessage) []byte {
 // parseMessages reads a conversation: OpenAI's list of messages, alone or as
 // "messages", LLaVA's and ShareGPT's as "conversations", or FineVision's list of turns,
 // alone or as "texts", with "images".
-func parseMessages(text []byte) ([]chat.Message, error) {
+func parseMessages(text []byte, hear listen) ([]chat.Message, error) {
 	if err := checkJSON(text); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func parseMessages(text []byte) ([]chat.Message, error) {
 	if json.Unmarshal(list, &entries) != nil || len(entries) == 0 {
 		return nil, fmt.Errorf(`no conversation found; want [{"role": "user", "content": "…"}, …], [{"user": "…", "assistant": "…"}, …] or [{"from": "human", "value": "…"}, …]`)
 	}
-	if err := whole.reject("tools", "functions", "documents"); err != nil {
+	if err := whole.reject("tools", "functions", "documents", "audios", "audio"); err != nil {
 		return nil, err
 	}
 	images, err := countImages(whole)
@@ -80,7 +80,7 @@ func parseMessages(text []byte) ([]chat.Message, error) {
 	var out []chat.Message
 	tags := 0
 	for i, e := range entries {
-		messages, n, err := e.messages()
+		messages, n, err := e.messages(hear)
 		if err != nil {
 			return nil, fmt.Errorf("message %d %w", i+1, err)
 		}
@@ -121,7 +121,7 @@ func checkJSON(text []byte) error {
 
 // messages reads an entry of a conversation and counts the image tags that LLaVA's
 // format has in its texts. Its errors are written to follow the entry's name.
-func (o object) messages() (out []chat.Message, tags int, err error) {
+func (o object) messages(hear listen) (out []chat.Message, tags int, err error) {
 	openAI, turn, llava := o.has("role"), o.has("user") && o.has("assistant"), o.has("from")
 	switch {
 	case turn && !openAI && !llava:
@@ -135,7 +135,7 @@ func (o object) messages() (out []chat.Message, tags int, err error) {
 		m, tags, err := o.llava()
 		return []chat.Message{m}, tags, err
 	case openAI && !llava && !o.has("user") && !o.has("assistant"):
-		m, err := o.openAI()
+		m, err := o.openAI(hear)
 		return []chat.Message{m}, 0, err
 	}
 	return nil, 0, errors.New("has neither role and content nor user and assistant")
@@ -144,14 +144,14 @@ func (o object) messages() (out []chat.Message, tags int, err error) {
 // unsupported are fields of a message that would change the prompt.
 var unsupported = []string{"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio"}
 
-func (o object) openAI() (chat.Message, error) {
+func (o object) openAI(hear listen) (chat.Message, error) {
 	if err := o.reject(unsupported...); err != nil {
 		return chat.Message{}, fmt.Errorf("is invalid: %w", err)
 	}
 	if _, there := o["content"]; !there {
 		return chat.Message{}, errors.New("has no content")
 	}
-	m, err := parseContent(o["content"])
+	m, err := parseContent(o["content"], hear)
 	if err != nil {
 		return m, fmt.Errorf("is invalid: %w", err)
 	}
@@ -209,8 +209,9 @@ func countImages(whole object) (int, error) {
 	return n, nil
 }
 
-// parseContent reads a string, or a list of parts in which images come first.
-func parseContent(raw json.RawMessage) (chat.Message, error) {
+// parseContent reads a string, or a list of parts in which images come first. Sound that follows text
+// has its place in the text.
+func parseContent(raw json.RawMessage, hear listen) (chat.Message, error) {
 	var m chat.Message
 	if string(raw) != "null" && json.Unmarshal(raw, &m.Content) == nil {
 		return m, nil
@@ -220,6 +221,7 @@ func parseContent(raw json.RawMessage) (chat.Message, error) {
 		return m, fmt.Errorf("content is %.40s, want a string or a list of parts", compact(raw))
 	}
 	var texts []string
+	placed, literal := false, false // sound after text, and text that looks like it
 	for _, p := range parts {
 		kind, err := p.text("type")
 		if err != nil {
@@ -234,16 +236,43 @@ func parseContent(raw json.RawMessage) (chat.Message, error) {
 			if err != nil {
 				return m, err
 			}
-			texts = append(texts, text)
+			texts, literal = append(texts, text), literal || strings.Contains(text, chat.AudioToken)
+		case "input_audio":
+			tokens, err := p.inputAudio(hear)
+			if err != nil {
+				return m, err
+			}
+			placed = placed || len(texts) > len(m.Clips)
+			texts, m.Clips = append(texts, chat.AudioToken), append(m.Clips, tokens)
 		case "image", "image_url", "input_image":
-			if len(texts) > 0 {
+			if len(texts) > len(m.Clips) {
 				return m, fmt.Errorf("an image follows text; images come first in a message")
 			}
 			m.Images++
 		default:
-			return m, fmt.Errorf("content has a part of type %q; want text, image or image_url", kind)
+			return m, fmt.Errorf("content has a part of type %q; want text, image, image_url or input_audio", kind)
 		}
+	}
+	if !placed { // sound before the text is where it goes anyway
+		texts = texts[len(m.Clips):]
+	} else if literal {
+		return m, fmt.Errorf("a text has %s, which is the place of sound", chat.AudioToken)
 	}
 	m.Content = strings.Join(texts, "")
 	return m, nil
+}
+
+// inputAudio reads OpenAI's part of sound and returns its number of tokens.
+func (o object) inputAudio(hear listen) (int, error) {
+	var sound struct {
+		Data []byte `json:"data"` // base64
+	}
+	if json.Unmarshal(o["input_audio"], &sound) != nil || len(sound.Data) == 0 {
+		return 0, errors.New(`a part of type input_audio has no sound; want {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}}`)
+	}
+	tokens, err := hear(sound.Data)
+	if err != nil {
+		return 0, fmt.Errorf("a part of type input_audio: %w", err)
+	}
+	return tokens, nil
 }

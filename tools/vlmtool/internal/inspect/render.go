@@ -1,10 +1,13 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
 
 	"patchwork/internal/smallfile"
 	"patchwork/tools/vlmtool/internal/cli"
+	"patchwork/vlm"
+	"patchwork/vlm/audio"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/importer"
 	"patchwork/vlm/pretrained"
@@ -12,7 +15,7 @@ import (
 
 // Rendered is inspect --render's line of JSON.
 type Rendered struct {
-	Prompt string  `json:"prompt"` // the text, with <|image|> for every patch
+	Prompt string  `json:"prompt"` // the text, with <|image|> for every patch and <|audio|> for every frame
 	IDs    []int32 `json:"ids"`
 	Loss   []bool  `json:"loss"` // the ids that are targets of --loss answers
 	Ends   []int32 `json:"ends"` // the ids that end generation
@@ -29,7 +32,11 @@ func render(a *cli.App, model, file string) error {
 	if err != nil {
 		return fmt.Errorf("--render %s %w", file, err)
 	}
-	messages, err := parseMessages([]byte(decoded))
+	sound, err := pretrained.AudioConfig(model)
+	if err != nil {
+		return err
+	}
+	messages, err := parseMessages([]byte(decoded), listener(sound))
 	if err != nil {
 		return fmt.Errorf("--render %s: %w", file, err)
 	}
@@ -46,4 +53,18 @@ func render(a *cli.App, model, file string) error {
 		return fmt.Errorf("%s: %w", model, err)
 	}
 	return a.Result(Rendered{l.Tokenizer.Decode(tokens.IDs, false), tokens.IDs, tokens.LossMask, l.EOSIDs()})
+}
+
+// listen returns the number of tokens of a sound file.
+type listen func(file []byte) (int, error)
+
+// listener returns what counts a model's tokens of sound.
+func listener(a vlm.AudioConfig) listen {
+	return func(file []byte) (int, error) {
+		if a.None() {
+			return 0, errors.New("the model takes no sound")
+		}
+		samples, _, err := audio.Decode(file, a.SampleRate)
+		return a.Tokens(len(samples)), err
+	}
 }

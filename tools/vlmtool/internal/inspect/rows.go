@@ -107,6 +107,9 @@ func (o *options) inspectRows(ctx context.Context, a *cli.App, path string) erro
 			continue
 		}
 		result := fmt.Sprintf("%d images, %d turns", len(v.Images), v.Turns)
+		if len(v.Clips) > 0 {
+			result = fmt.Sprintf("%d images, %d clips, %d turns", len(v.Images), len(v.Clips), v.Turns)
+		}
 		if v.Status == data.Skip {
 			result = v.Reason
 		}

@@ -35,7 +35,7 @@ import (
 type options struct {
 	data, valData                                            []string
 	out, preset, config, decoder, model, profile, report     string
-	listen, tensorboard                                      string
+	listen, tensorboard, imageSize                           string
 	attention, turns, loss, dtype, recompute, optimizer, qat string
 	resume, noShuffle, printConfig, dryRun                   bool
 	shardOptimizer                                           bool
@@ -82,6 +82,8 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		return train.Recipe{}, usage.Errorf("--shuffle-buffer and --no-shuffle are both given; one is enough")
 	case s.Changed("mean-colors") && f.model != "":
 		return train.Recipe{}, usage.Errorf("--mean-colors cannot be changed in the model that --model names; leave it out")
+	case s.Changed("image-size") && f.model != "":
+		return train.Recipe{}, usage.Errorf("--image-size cannot be changed in the model that --model names; leave it out")
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
 	}
@@ -97,6 +99,7 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
 		"mean-colors":    func() { r.Vision.MeanColors = f.recipe.Vision.MeanColors },
 		"flip":           func() { r.Flip = f.recipe.Flip },
+		"perturb-audio":  func() { r.PerturbAudio = f.recipe.PerturbAudio },
 		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
 		"lr": func() {
 			if r.LR = f.recipe.LR; !s.Changed("embedder-lr") {
@@ -126,6 +129,14 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			apply()
 		}
 	})
+	if f.imageSize != "" {
+		if r.Vision.None() {
+			return r, usage.Errorf("--image-size: the recipe takes no images")
+		}
+		if err := r.Vision.SetImageSize(f.imageSize); err != nil {
+			return r, usage.Errorf("--image-size: %v", err)
+		}
+	}
 	f.adapt(s, &r)
 	if err := r.Check(); err != nil {
 		return r, usage.Error{Err: err}

@@ -1,0 +1,61 @@
+package vlm
+
+import (
+	"fmt"
+
+	"patchwork/engine"
+	"patchwork/nn"
+	"patchwork/vlm/packing"
+)
+
+// patchGrid are the buffers of where the patches of images are that keep their aspect ratio. Square
+// images need none.
+type patchGrid struct{ at, order, starts *engine.Buffer }
+
+// newPatchGrid describes the buffers for a number of patches.
+func newPatchGrid(v VisionConfig, patches int) patchGrid {
+	side := v.MaxGrid
+	if !v.KeepsAspect() {
+		patches, side = 0, 0
+	}
+	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
+	return patchGrid{words("patch grid", 2*patches), words("patch order", 2*patches), words("patch starts", 2*side+1)}
+}
+
+// tensors are the inputs of the embedder; nil for square images.
+func (p patchGrid) tensors(v VisionConfig) *nn.PatchGrid {
+	if !v.KeepsAspect() {
+		return nil
+	}
+	tensor := func(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
+	return &nn.PatchGrid{At: tensor(p.at), Order: tensor(p.order), Starts: tensor(p.starts)}
+}
+
+// words are the contents for a batch with a number of patches.
+func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words, error) {
+	if !v.KeepsAspect() {
+		return nil, nil
+	}
+	if len(b.PatchGrid) != 2*patches {
+		return nil, fmt.Errorf("the places of %d patches are given for %d", len(b.PatchGrid)/2, patches)
+	}
+	for _, g := range b.PatchGrid {
+		if g < 0 || int(g) >= v.MaxGrid {
+			return nil, fmt.Errorf("a patch at row or column %d; the model has %d", g, v.MaxGrid)
+		}
+	}
+	order, starts := b.PatchOrder(v.MaxGrid)
+	return []words{{p.at, b.PatchGrid}, {p.order, order}, {p.starts, starts}}, nil
+}
+
+// patchify splits pixels into patches: [slots, C·P²]. The step block's entry slot is their number;
+// 0 = all. Images that keep their aspect ratio come as patches, so that each is a square of one.
+func (v VisionConfig) patchify(g *nn.Graph, pixels, table *nn.Tensor, slots, slot int) *nn.Tensor {
+	size, images := v.ImageSize, 0
+	if v.KeepsAspect() {
+		size, images = v.PatchSize, slots
+	} else {
+		images = slots / v.Patches()
+	}
+	return g.PatchifyPixels(pixels, table, images, size, v.PatchSize, v.NumChannels, slot)
+}
