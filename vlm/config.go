@@ -122,7 +122,7 @@ func (v VisionConfig) PixelBytes() int { return v.Patches() * v.Features() }
 // Fit is how an image becomes pixels; the zero value if the model takes none.
 func (v VisionConfig) Fit() image.Fit {
 	if v.KeepsAspect() {
-		return image.Fit{Patch: v.PatchSize, MaxPatches: v.MaxPatches, MaxSide: v.MaxGrid}
+		return image.Fit{Patch: v.PatchSize, MaxPatches: v.MaxPatches, MaxSide: v.MaxGrid, Fill: v.Gemma()}
 	}
 	return image.Fit{Size: v.ImageSize, Patch: v.PatchSize}
 }
