@@ -59,11 +59,11 @@ type VisionConfig struct {
 	RMSNormEps float64 `json:"rms_norm_eps,omitempty"` // of the norm before the projection
 }
 
-// MaxImageTokens limits the tokens of an image that keeps its aspect ratio.
-const MaxImageTokens = 1 << 14
-
 // Gemma reports whether the embedder is Gemma's.
 func (v VisionConfig) Gemma() bool { return v.EmbedSize > 0 }
+
+// MaxImageTokens limits the tokens of an image that keeps its aspect ratio.
+const MaxImageTokens = 1 << 14
 
 // None reports whether the model has no embedder and reads only text.
 func (v VisionConfig) None() bool { return v == VisionConfig{} }

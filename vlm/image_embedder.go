@@ -50,13 +50,8 @@ func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error)
 	e.pixels = engine.NewBuffer("pixels", int64(max(4, pixelBytes(v, slots))))
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
-		var x *nn.Tensor
-		if v.Gemma() {
-			x = m.gemma.forward(g, e.gemma, nil)
-		} else {
-			x = v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
-			x = m.embedder.forward(g, x, e.grid.tensors(v), nil)
-		}
+		x := v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
+		x = m.embedImages(g, x, e.grid.tensors(v), nil)
 		p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(slots), Slot: uint32(slot)}, Cols: uint32(v.HiddenSize), Slot: SlotVectors}
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), to.buffer.View())
 	})

@@ -31,9 +31,8 @@ type Inputs struct {
 	pixels, pixelTable                *engine.Buffer
 	frames                            *engine.Buffer   // [Frames, samples]
 	intervals, ropeTables             []*engine.Buffer // by kind of attention
-	floatPixels                       *engine.Buffer   // instead of pixels, in tests
 	patchGrid                         patchGrid        // of images that keep their aspect ratio
-	gemma                             *patchInputs     // instead of pixels, with Gemma's embedder
+	floatPixels                       *engine.Buffer   // instead of pixels, in tests
 
 	memories []engine.Memory
 	block    []byte // reused by uploads
@@ -68,9 +67,6 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 		frames:     words("frames of sound", frames*a.FrameSize),
 		pixelTable: words("pixel values", 256),
 	}
-	if images > 0 && v.Gemma() {
-		in.gemma = newPatchInputs(v, patches)
-	}
 	for _, kind := range t.AttentionKinds() {
 		in.intervals = append(in.intervals, words("intervals", 4*n))
 		in.ropeTables = append(in.ropeTables, words("rope table", positions*kind.HeadDim))
@@ -80,7 +76,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 
 func (in *Inputs) buffers() []*engine.Buffer {
 	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables, in.gemma.buffers())
+		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables)
 }
 
 // Bytes returns the size of the buffers.
@@ -147,6 +143,9 @@ func (in *Inputs) context() attentionContext {
 // patches splits the images into patches: [N·L, C·P²].
 func (in *Inputs) patches(g *nn.Graph) *nn.Tensor {
 	v := in.vision
+	if in.floatPixels != nil && v.Gemma() {
+		return nn.Input(in.floatPixels, in.patchSlots, v.Features()).RowCount(SlotPatches)
+	}
 	if in.floatPixels != nil {
 		x := nn.Input(in.floatPixels, in.Images, v.NumChannels, v.ImageSize, v.ImageSize)
 		return g.Patchify(x, v.PatchSize).Reshape(in.Images*v.Patches(), v.Features())
@@ -188,29 +187,20 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	if frames > 0 {
 		step[SlotFrames] = uint32(frames)
 	}
-	grid, err := in.patchGrid.words(in.vision, b, patches)
-	if err != nil {
-		return 0, err
-	}
 	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
 	for i, kind := range in.text.AttentionKinds() {
 		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
 	}
-	if err := uploadWords(dev, &in.block, append(append(all, []words{
+	all = append(all, []words{
 		{in.order, index.Order}, {in.starts, index.SegmentStart}, {in.idRuns, index.SegmentID},
 		{in.slotTokens, slotTokens}, {in.targetRows, rows}, {in.targetIDs, targets},
-	}...), grid...)); err != nil {
+	}...)
+	grid, err := in.patchGrid.words(in.vision, b, patches)
+	if err != nil {
 		return 0, err
 	}
-	if in.gemma != nil {
-		values, positions := b.PatchValues, b.PatchPositions
-		if values == nil {
-			values, positions = gemmaPatches(pixels, b.PatchGrid)
-		}
-		if err := in.gemma.upload(dev, values, positions, patches); err != nil {
-			return 0, err
-		}
-		pixels = nil
+	if err := in.uploadWords(dev, append(all, grid...)); err != nil {
+		return 0, err
 	}
 	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
 		return 0, err
@@ -250,11 +240,11 @@ type words struct {
 }
 
 // uploadWords writes consecutive buffers, with one transfer per allocation, since a GPU waits
-// for each transfer. reused is the memory of earlier uploads.
-func uploadWords(dev engine.Device, reused *[]byte, all []words) error {
+// for each transfer.
+func (in *Inputs) uploadWords(dev engine.Device, all []words) error {
 	var memory engine.Memory
 	var first int64 // offset of block in memory
-	block := (*reused)[:0]
+	block := in.block[:0]
 	flush := func() error {
 		if memory == nil {
 			return nil
@@ -277,6 +267,6 @@ func uploadWords(dev engine.Device, reused *[]byte, all []words) error {
 			block = binary.NativeEndian.AppendUint32(block, uint32(v))
 		}
 	}
-	*reused = block
+	in.block = block
 	return flush()
 }

@@ -114,17 +114,21 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Obs
 	return m.decoder.forward(g, x, c, trace)
 }
 
+// embedImages records the embedder of images: patches [N, 3·P²] → [N, D].
+func (m *Model) embedImages(g *nn.Graph, patches *nn.Tensor, grid *nn.PatchGrid, trace Trace) *nn.Tensor {
+	if m.gemma != nil {
+		return m.gemma.forward(g, patches, grid, trace)
+	}
+	return m.embedder.forward(g, patches, grid, trace)
+}
+
 // features are the vectors of the image slots and, from in.frameSlot on, those of the frames of
 // sound: [slots, D]. They are nil for text alone.
 func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	var images, sound *nn.Tensor
-	switch {
-	case in.Images > 0 && m.gemma != nil:
+	if in.Images > 0 {
 		g.Program.SetLabel("embedder")
-		images = m.gemma.forward(g, in.gemma, trace)
-	case in.Images > 0:
-		g.Program.SetLabel("embedder")
-		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision), trace)
+		images = m.embedImages(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision), trace)
 	}
 	if in.Frames > 0 {
 		g.Program.SetLabel("audio embedder")

@@ -55,6 +55,9 @@ func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words
 // 0 = all. Images that keep their aspect ratio come as patches, so that each is a square of one.
 func (v VisionConfig) patchify(g *nn.Graph, pixels, table *nn.Tensor, slots, slot int) *nn.Tensor {
 	size, images := v.ImageSize, 0
+	if v.Gemma() { // whose patches' values are in the order of their bytes
+		return g.PatchifyPixels(pixels, table, slots, 1, 1, v.Features(), slot)
+	}
 	if v.KeepsAspect() {
 		size, images = v.PatchSize, slots
 	} else {

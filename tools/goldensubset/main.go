@@ -5,7 +5,8 @@
 //
 // It drops the largest cases of the operators, all but one attention mode of each tiny
 // model, some cases and gradients of the tiny Gemma models, and all but one prompt's logits of the
-// real decoder. Of Gemma's pictures it keeps the files, without their pixels.
+// real decoder. Of Gemma it keeps the sound, the chat, and the files of the pictures, without their
+// pixels.
 package main
 
 import (
@@ -33,14 +34,14 @@ var modes = map[string]string{
 	"tiny_qwen3_untied": "seed",
 }
 
-// whole are files that are kept as they are.
-var whole = []string{"gemma4_audio/*.json", "gemma4_audio/*.safetensors", "gemma4_chat/chat.jsonl", "gemma4_vision/index.json", "gemma4_vision/input/*.png"}
-
 // gemmaCases are the cases of Gemma's models that are kept.
 var gemmaCases = map[string][]string{"tiny_gemma3": {"long", "short"}, "tiny_gemma4": {"pictures", "audio", "text_short"}}
 
 // droppedLayers match the gradients of layers that are like others.
 var droppedLayers = regexp.MustCompile(`^grad\..*\.layers\.(1|3|4|5|6)\.`)
+
+// whole are files that are kept as they are.
+var whole = []string{"gemma4_audio/*.json", "gemma4_audio/*.safetensors", "gemma4_chat/chat.jsonl", "gemma4_vision/index.json", "gemma4_vision/input/*.png"}
 
 func main() {
 	if len(os.Args) != 3 {
@@ -64,6 +65,11 @@ func run(from, to string) error {
 			}
 		}
 	}
+	for model, cases := range gemmaCases {
+		if err := subsetGemma(filepath.Join(from, model), filepath.Join(to, model), cases); err != nil {
+			return err
+		}
+	}
 	for _, pattern := range whole {
 		files, err := filepath.Glob(filepath.Join(from, pattern))
 		if err != nil || len(files) == 0 {
@@ -73,11 +79,6 @@ func run(from, to string) error {
 			if err := copyFile(file, filepath.Join(to, filepath.Dir(pattern), filepath.Base(file))); err != nil {
 				return err
 			}
-		}
-	}
-	for model, cases := range gemmaCases {
-		if err := subsetGemma(filepath.Join(from, model), filepath.Join(to, model), cases); err != nil {
-			return err
 		}
 	}
 	return subsetDecoder(filepath.Join(from, "smollm2_logits"), filepath.Join(to, "smollm2_logits"))

@@ -52,10 +52,6 @@ type Batch struct {
 	// Frames are the samples of the clips' frames, [frames, samples], which Build leaves to its
 	// caller.
 	Frames []float32
-	// PatchValues are the values of the patches of Gemma's images, one after another, and PatchPositions
-	// the column and the row of each. Build leaves them to its caller.
-	PatchValues    []float32
-	PatchPositions []int32
 
 	frames int // in Clips
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -51,6 +52,32 @@ func (s *setSource) partName(name string) string {
 		}
 	}
 	return name
+}
+
+// positionAxis returns the files' table of both axes for Gemma's table of positions along one: 0 is that of
+// columns. ok is false for other parameters.
+func positionAxis(name string) (table string, axis int, ok bool) {
+	if table, ok = strings.CutSuffix(name, "pos_embedding.x"); ok {
+		return table + "pos_embedding", 0, true
+	}
+	table, ok = strings.CutSuffix(name, "pos_embedding.y")
+	return table + "pos_embedding", 1, ok
+}
+
+// readPositions reads whole rows of an axis of a table [side, 2, E].
+func (s *setSource) readPositions(table string, axis, from int, dst []float32) error {
+	name := s.fileName(table)
+	t, ok := s.Tensor(name)
+	if !ok || len(t.Shape) != 3 {
+		return fmt.Errorf("tensor %q is missing or not of three axes", name)
+	}
+	cols := t.Shape[2]
+	for row := from / cols; len(dst) > 0; row, dst = row+1, dst[cols:] {
+		if err := s.ReadFloats(name, (2*row+axis)*cols, dst[:cols]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wholeConfig parses a Gemma 4's config.json with its embedders; nil: it is another model, or the

@@ -66,7 +66,7 @@ func ggufConfig(f *gguf.File) (vlm.TextConfig, error) {
 		switch {
 		case ok:
 			fields[one.field] = n
-		case arch == "gemma4" && one.field == "num_key_value_heads": // an array, see ggufGemma4
+		case arch == "gemma4" && one.field == "num_key_value_heads": // an array, see ggufGemma4Config
 		case one.needed || m.Has(key(one.key)):
 			return vlm.TextConfig{}, fmt.Errorf("metadata key %q is missing or not a number", key(one.key))
 		}

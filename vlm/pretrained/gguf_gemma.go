@@ -47,8 +47,8 @@ func ggufGemma(f *gguf.File, arch string, fields map[string]any) (c vlm.TextConf
 	}
 	if arch == "gemma3" {
 		fields["sliding_window_pattern"] = gemma3Pattern
-		ggufGemma3(fields)
-	} else if err := ggufGemma4(f, fields); err != nil {
+		ggufGemma3Scale(fields)
+	} else if err := ggufGemma4Config(f, fields); err != nil {
 		return c, err
 	}
 	full := map[string]any{"rope_type": "default"}
@@ -73,16 +73,16 @@ func ggufGemma(f *gguf.File, arch string, fields map[string]any) (c vlm.TextConf
 	return parseText(fields)
 }
 
-// ggufGemma3 sets the attention scale, which the files do not give.
-func ggufGemma3(fields map[string]any) {
+// ggufGemma3Scale sets the attention scale, which the files do not give.
+func ggufGemma3Scale(fields map[string]any) {
 	number := func(name string) int { n, _ := fields[name].(int); return n }
 	if fields["query_pre_attn_scalar"] = number("head_dim"); number("num_hidden_layers") == gemma27BLayers {
 		fields["query_pre_attn_scalar"] = number("hidden_size") / max(1, number("num_attention_heads"))
 	}
 }
 
-// ggufGemma4 reads what differs between layers of Gemma 4 with and without a window.
-func ggufGemma4(f *gguf.File, fields map[string]any) error {
+// ggufGemma4Config reads what differs between layers of Gemma 4 with and without a window.
+func ggufGemma4Config(f *gguf.File, fields map[string]any) error {
 	m := f.Metadata
 	for _, key := range []string{"gemma4.attention.shared_kv_layers", "gemma4.embedding_length_per_layer_input", "gemma4.expert_count"} {
 		if n, _ := m.Int(key); n != 0 {
@@ -156,7 +156,7 @@ func checkGemma3(c vlm.TextConfig) error {
 		}
 	}
 	implied := map[string]any{"head_dim": c.HeadDim, "num_hidden_layers": c.NumHiddenLayers, "hidden_size": c.HiddenSize, "num_attention_heads": c.NumAttentionHeads}
-	ggufGemma3(implied)
+	ggufGemma3Scale(implied)
 	switch {
 	case c.QueryPreAttnScalar != float64(implied["query_pre_attn_scalar"].(int)):
 		return fmt.Errorf("query_pre_attn_scalar is %g; a GGUF file of a gemma3 with these sizes implies %v", c.QueryPreAttnScalar, implied["query_pre_attn_scalar"])
