@@ -17,11 +17,9 @@ type ImageEmbedder struct {
 	Plan     *engine.Plan
 	memories []engine.Memory
 	vision   VisionConfig
-	capacity int            // patches
 	pixels   *engine.Buffer // [batch, S, S, C], or of patches
 	table    *engine.Buffer // the 256 values of a pixel
 	grid     patchGrid
-	gemma    *patchInputs // instead of pixels and grid, with Gemma's embedder
 	Step     [shaders.StepWords]uint32
 }
 
@@ -43,11 +41,8 @@ func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error)
 	if v.KeepsAspect() {
 		slot = SlotPatches
 	}
-	e := &ImageEmbedder{vision: v, capacity: slots, grid: newPatchGrid(v, slots)}
-	if v.Gemma() {
-		e.gemma = newPatchInputs(v, slots)
-	}
-	e.pixels = engine.NewBuffer("pixels", int64(max(4, pixelBytes(v, slots))))
+	e := &ImageEmbedder{vision: v, grid: newPatchGrid(v, slots)}
+	e.pixels = engine.NewBuffer("pixels", int64((batch*v.PixelBytes()+3)/4*4))
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
 		x := v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
@@ -68,7 +63,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "images", e.buffers()...); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.table, e.grid.at, e.grid.order, e.grid.starts); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -87,14 +82,11 @@ func (e *ImageEmbedder) Encode(ctx context.Context, dev engine.Device, pixels []
 	if err := e.uploadGrid(dev, pixels, grids); err != nil {
 		return err
 	}
-	e.Step[SlotVectors] = uint32(first)
-	if e.gemma != nil {
-		return e.exe.Run(ctx, &e.Step)
-	}
 	memory, offset := e.pixels.Placed()
 	if err := dev.Write(memory, offset, pixels); err != nil {
 		return err
 	}
+	e.Step[SlotVectors] = uint32(first)
 	return e.exe.Run(ctx, &e.Step)
 }
 
@@ -110,8 +102,8 @@ func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []cha
 		}
 	}
 	patches := len(at) / 2
-	if want := patches * e.vision.Features(); len(pixels) != want || patches > e.capacity {
-		return fmt.Errorf("an image of %d bytes, want %d for %d patches, and at most %d patches", len(pixels), want, patches, e.capacity)
+	if want := patches * e.vision.Features(); len(pixels) != want || int64(len(at)) > e.grid.at.Bytes/4 {
+		return fmt.Errorf("an image of %d bytes, want %d for %d patches, and at most %d patches", len(pixels), want, patches, e.grid.at.Bytes/8)
 	}
 	for _, g := range at {
 		if int(g) >= e.vision.MaxGrid {
@@ -119,22 +111,10 @@ func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []cha
 		}
 	}
 	e.Step[SlotPatches] = uint32(patches)
-	if e.gemma != nil {
-		values, positions := gemmaPatches(pixels, at)
-		return e.gemma.upload(dev, values, positions, patches)
-	}
 	return engine.Upload(dev, e.grid.at.View().Slice(0, 4*int64(len(at))), at)
-}
-
-func (e *ImageEmbedder) buffers() []*engine.Buffer {
-	return append([]*engine.Buffer{e.pixels, e.table, e.grid.at, e.grid.order, e.grid.starts}, e.gemma.buffers()...)
 }
 
 // Bytes returns the device memory of the embedder without its weights and the vectors.
 func (e *ImageEmbedder) Bytes() int64 {
-	n := int64(0)
-	for _, b := range e.buffers() {
-		n += b.Bytes
-	}
-	return n + e.Plan.Arena.Total()
+	return e.grid.at.Bytes + e.grid.order.Bytes + e.grid.starts.Bytes + e.table.Bytes + e.pixels.Bytes + e.Plan.Arena.Total()
 }

@@ -63,7 +63,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(patches, frameSlot+frames)),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
 		patchGrid:  newPatchGrid(v, patches),
-		pixels:     words("pixels", pixelBytes(v, patches)/4),
+		pixels:     words("pixels", (patches*v.Features()+3)/4),
 		frames:     words("frames of sound", frames*a.FrameSize),
 		pixelTable: words("pixel values", 256),
 	}
@@ -104,14 +104,6 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 		}
 	}
 	return nil
-}
-
-// pixelBytes is the size of the buffer of patches' pixels; Gemma's embedder takes their values.
-func pixelBytes(v VisionConfig, patches int) int {
-	if v.Gemma() {
-		return 0
-	}
-	return (patches*v.Features() + 3) / 4 * 4
 }
 
 // pixelValues returns value/255, rounded as by a float32 division.

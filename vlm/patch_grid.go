@@ -12,13 +12,10 @@ import (
 // images need none.
 type patchGrid struct{ at, order, starts *engine.Buffer }
 
-// hasPatchGrid reports whether the embedder takes a patchGrid. Gemma's has patchInputs.
-func (v VisionConfig) hasPatchGrid() bool { return v.KeepsAspect() && !v.Gemma() }
-
 // newPatchGrid describes the buffers for a number of patches.
 func newPatchGrid(v VisionConfig, patches int) patchGrid {
 	side := v.MaxGrid
-	if !v.hasPatchGrid() {
+	if !v.KeepsAspect() {
 		patches, side = 0, 0
 	}
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
@@ -27,7 +24,7 @@ func newPatchGrid(v VisionConfig, patches int) patchGrid {
 
 // tensors are the inputs of the embedder; nil for square images.
 func (p patchGrid) tensors(v VisionConfig) *nn.PatchGrid {
-	if !v.hasPatchGrid() {
+	if !v.KeepsAspect() {
 		return nil
 	}
 	tensor := func(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
@@ -36,7 +33,7 @@ func (p patchGrid) tensors(v VisionConfig) *nn.PatchGrid {
 
 // words are the contents for a batch with a number of patches.
 func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words, error) {
-	if !v.hasPatchGrid() {
+	if !v.KeepsAspect() {
 		return nil, nil
 	}
 	if len(b.PatchGrid) != 2*patches {

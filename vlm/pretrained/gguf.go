@@ -382,9 +382,9 @@ func ggufVocabulary(m gguf.Metadata) (v tokenizer.Vocabulary, err error) {
 	kind, _ := m.Text("tokenizer.ggml.model")
 	table, ok := "tokenizer.ggml.merges", false
 	switch kind {
-	case "gpt2", tokenizerGemma4:
+	case "gpt2", ggufGemma4:
 		v.Merges, ok = m.Texts(table)
-	case tokenizerSentencePiece:
+	case ggufSentencePiece:
 		table = "tokenizer.ggml.scores"
 		v.Scores, ok = m.Floats(table)
 	default:
@@ -395,9 +395,9 @@ func ggufVocabulary(m gguf.Metadata) (v tokenizer.Vocabulary, err error) {
 		return v, fmt.Errorf("tokenizer.ggml.tokens or %s is missing", table)
 	}
 	switch kind {
-	case tokenizerGemma4:
+	case ggufGemma4:
 		v.Pre = tokenizer.Gemma4
-	case tokenizerSentencePiece:
+	case ggufSentencePiece:
 		v.Pre = tokenizer.SentencePiece
 		if prefix, ok := m.Bool("tokenizer.ggml.add_space_prefix"); prefix || !ok {
 			return v, errors.New("tokenizer.ggml.add_space_prefix is true, as in Llama 2; of SentencePiece's tokenizers only those without a space before the text are supported, such as Gemma's")
@@ -412,8 +412,8 @@ func ggufVocabulary(m gguf.Metadata) (v tokenizer.Vocabulary, err error) {
 
 // Values of tokenizer.ggml.model beside gpt2.
 const (
-	tokenizerSentencePiece = "llama"
-	tokenizerGemma4        = "gemma4"
+	ggufSentencePiece = "llama"
+	ggufGemma4        = "gemma4"
 )
 
 // markVisible marks the user-defined tokens of Gemma 4's files as control tokens, which they are in

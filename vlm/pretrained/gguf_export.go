@@ -310,7 +310,7 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 		pairs = append(pairs, gguf.Pair{Key: "tokenizer." + key, Value: value})
 	}
 	if v.Pre == tokenizer.Gemma4 {
-		add("ggml.model", tokenizerGemma4)
+		add("ggml.model", ggufGemma4)
 	} else {
 		add("ggml.model", "gpt2")
 		add("ggml.pre", v.Pre)
