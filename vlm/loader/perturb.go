@@ -7,7 +7,7 @@ import (
 
 // Ranges of the random changes of a clip.
 const (
-	maxShift  = 640        // samples by which it begins later
+	maxShift  = 0.04       // seconds by which it begins earlier or later
 	maxSpeed  = 0.12       // fraction by which it is faster or slower, and higher or lower
 	noiseLow  = 0.0003     // amplitude of white noise, as a fraction of the clip's largest sample;
 	noiseHigh = 0.03       // drawn evenly in decibels
