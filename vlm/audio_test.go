@@ -197,6 +197,32 @@ func TestHearingGradients(t *testing.T) {
 	}
 }
 
+// TestBatchWithoutSound: after a batch with sound, one without gives the matrix of sound no gradient.
+func TestBatchWithoutSound(t *testing.T) {
+	for _, images := range []bool{false, true} {
+		h := newHearing(t, images)
+		h.run()
+		gradient := func() (sum float64) {
+			for _, v := range require.Value(h.model.Params.Read(h.dev, h.model.Params.Grads, h.model.audio.projection.Weight))(t) {
+				sum += math.Abs(float64(v))
+			}
+			return sum
+		}
+		if gradient() == 0 {
+			t.Error("a batch with sound gives its matrix no gradient")
+		}
+		b, err := packing.Build(packing.Shape{Rows: 2, T: 16, Patches: h.model.Config.Vision.Patches()}, packing.Modes{Attention: packing.Document, Turns: packing.InConversation, Loss: packing.OnAll},
+			[][]*packing.Sample{{{IDs: []int32{3, 4, 5, 6}, LossMask: make([]bool, 4)}}})
+		require.NoError(t, err)
+		_, err = h.in.Upload(h.dev, b, nil, &h.step)
+		require.NoError(t, err)
+		h.run()
+		if sum := gradient(); sum != 0 {
+			t.Errorf("with images: %v: a batch without sound gives its matrix a gradient of %g", images, sum)
+		}
+	}
+}
+
 // TestUploadFrames: samples that do not fit the batch's frames are refused.
 func TestUploadFrames(t *testing.T) {
 	h := newHearing(t, false)

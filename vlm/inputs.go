@@ -176,7 +176,7 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 		}
 	}
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
-	if frames > 0 {
+	if in.Frames > 0 { // otherwise it is SlotPast
 		step[SlotFrames] = uint32(frames)
 	}
 	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
@@ -194,8 +194,10 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 	if err := in.uploadWords(dev, append(all, grid...)); err != nil {
 		return 0, err
 	}
-	if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
-		return 0, err
+	if len(b.Frames) > 0 {
+		if err := engine.Upload(dev, in.frames.View().Slice(0, 4*int64(len(b.Frames))), b.Frames); err != nil {
+			return 0, err
+		}
 	}
 	if len(pixels) > 0 {
 		memory, offset := in.pixels.Placed()

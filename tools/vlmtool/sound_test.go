@@ -136,9 +136,9 @@ func TestRenderSound(t *testing.T) {
 		}
 	}
 	for want, parts := range map[string][]string{
-		"input_audio has no sound": {`{"type":"input_audio","input_audio":{"data":""}}`},
-		"not a sound file":         {`{"type":"input_audio","input_audio":{"data":"AAAAAAAAAAA="}}`},
-		"is the place of sound":    {text("<|audio|>"), sound},
+		`"input_audio" has no sound`: {`{"type":"input_audio","input_audio":{"data":""}}`},
+		"not a sound file":           {`{"type":"input_audio","input_audio":{"data":"AAAAAAAAAAA="}}`},
+		"is the place of sound":      {text("<|audio|>"), sound},
 	} {
 		render(parts...).clear(t, 1, "--render", want)
 	}

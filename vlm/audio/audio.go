@@ -15,6 +15,7 @@ const (
 	MaxChannels = 32      // mixed to one
 	MinRate     = 1_000   // samples a second
 	MaxRate     = 384_000 // of studios
+	maxValues   = 1 << 28 // samples of all channels: ten minutes of stereo at 192 kHz
 	maxSample   = 1 << 31 // absolute: some programs write integers as floats
 )
 
@@ -129,7 +130,7 @@ func (s *sink) start(rate, channels int) error {
 // write adds samples of all channels, interleaved: a whole number of frames.
 func (s *sink) write(interleaved []float32) error {
 	n := len(interleaved) / s.channels
-	if s.frames += n; s.frames > MaxSeconds*s.rate {
+	if s.frames += n; s.frames > MaxSeconds*s.rate || s.frames > maxValues/s.channels {
 		return errTooLong
 	}
 	s.mono = s.mono[:0]

@@ -18,7 +18,7 @@ func decodeFLAC(data []byte, s *sink) error {
 	if err := s.start(int(info.SampleRate), int(info.NChannels)); err != nil {
 		return err
 	}
-	if info.NSamples > uint64(MaxSeconds)*uint64(info.SampleRate) {
+	if info.NSamples > uint64(min(MaxSeconds*s.rate, maxValues/s.channels)) {
 		return errTooLong
 	}
 	scale := 1 / float32(uint64(1)<<(max(1, info.BitsPerSample)-1))

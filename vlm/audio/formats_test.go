@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -71,12 +72,51 @@ func TestCutShort(t *testing.T) {
 				t.Errorf("the first %d bytes of %s: %v", part, name, err)
 			}
 		}
-		for i := 0; i < len(data); i += 41 {
+		for i := 0; i < len(data); i += 101 {
 			broken := append([]byte(nil), data...)
 			broken[i] ^= 0x5A
 			if _, _, err := Decode(broken, 16_000); err != nil && strings.Contains(err.Error(), "\n") {
 				t.Errorf("byte %d of %s: %v", i, name, err)
 			}
+		}
+	}
+}
+
+// oggFile puts packets into a file of one page.
+func oggFile(packets ...[]byte) []byte {
+	const both = 2 | 4 // the first page and the last
+	out := append([]byte("OggS\x00"), both)
+	out = append(out, make([]byte, 20)...)
+	var table, content []byte
+	for _, p := range packets {
+		for n := len(p); ; n -= 255 {
+			table = append(table, byte(min(n, 255)))
+			if n < 255 {
+				break
+			}
+		}
+		content = append(content, p...)
+	}
+	return slices.Concat(out, []byte{byte(len(table))}, table, content)
+}
+
+// TestVorbisBombs: headers of a few bytes that ask for gigabytes are refused before they are decoded.
+func TestVorbisBombs(t *testing.T) {
+	id := append([]byte("\x01vorbis\x00\x00\x00\x00\x02\x22\x56\x00\x00"), make([]byte, 14)...)
+	comments := []byte("\x03vorbis\x00\x00\x00\x00\x00\x00\x00\x00\x01")
+	setup := func(codebook ...byte) []byte {
+		return append([]byte("\x05vorbis\x00BCV"), append(codebook, make([]byte, 40)...)...)
+	}
+	for name, file := range map[string][]byte{
+		"entries":       oggFile(id, comments, setup(1, 0, 0xff, 0xff, 0xff)),
+		"dimensions":    oggFile(id, comments, setup(0xff, 0xff, 0xff, 0, 0)),
+		"no entries":    oggFile(id, comments, setup(1, 0, 0, 0, 0)),
+		"comments":      oggFile(id, []byte("\x03vorbis\x00\x00\x00\x00\xff\xff\xff\xff\x01"), setup(1, 0, 1, 0, 0)),
+		"a long vendor": oggFile(id, []byte("\x03vorbis\xff\xff\xff\xff\x00\x00\x00\x00\x01"), setup(1, 0, 1, 0, 0)),
+		"one packet":    oggFile(id),
+	} {
+		if _, _, err := Decode(file, 16_000); err == nil || err != error(errBadHeader) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

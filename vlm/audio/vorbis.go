@@ -13,6 +13,9 @@ func decodeVorbis(data []byte, s *sink) error {
 	if !endsOgg(data) {
 		return damaged("the Ogg file is cut short: its last page is not marked as the last")
 	}
+	if err := checkVorbisHeaders(data); err != nil {
+		return err
+	}
 	// Without Seek, which the decoder would use to find the length.
 	r, err := oggvorbis.NewReader(struct{ io.Reader }{bytes.NewReader(data)})
 	if err != nil {

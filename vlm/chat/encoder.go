@@ -178,36 +178,30 @@ func (c Conversation) messages() []Message {
 	if c.System != nil {
 		out = append(out, Message{Role: "system", Content: *c.System})
 	}
-	placed := 0
+	clips, within := c.Clips, c.named() > 0
 	for i, turn := range c.Turns {
 		user := Message{Role: "user", Content: turn.User}
 		if i == 0 {
 			user.Images, user.Grids = c.Images, c.Grids
 		}
-		if n := c.placed(i); n >= 0 {
-			user.Clips = c.Clips[placed : placed+n]
-			placed += n
+		switch {
+		case within:
+			n := strings.Count(turn.User, AudioToken)
+			user.Clips, clips = clips[:n], clips[n:]
+		case i == 0:
+			user.Clips = clips
 		}
 		out = append(out, user, Message{Role: "assistant", Content: turn.Assistant})
 	}
 	return out
 }
 
-// placed returns the number of clips of turn i: as many as it has AudioTokens, or if no turn has one,
-// all for the first.
-func (c Conversation) placed(i int) int {
-	if named := c.named(); len(c.Clips) > 0 && named > 0 {
-		return strings.Count(c.Turns[i].User, AudioToken)
-	}
-	if i == 0 {
-		return len(c.Clips)
-	}
-	return 0
-}
-
-// named counts the AudioTokens of the questions.
+// named counts the AudioTokens of the questions, which mean nothing where there are no clips.
 func (c Conversation) named() int {
 	n := 0
+	if len(c.Clips) == 0 {
+		return n
+	}
 	for _, t := range c.Turns {
 		n += strings.Count(t.User, AudioToken)
 	}
@@ -216,7 +210,7 @@ func (c Conversation) named() int {
 
 // checkClips returns a *TemplateError if the questions name some of the clips, but not all.
 func (c Conversation) checkClips() error {
-	if n := c.named(); len(c.Clips) > 0 && n > 0 && n != len(c.Clips) {
+	if n := c.named(); n > 0 && n != len(c.Clips) {
 		return &TemplateError{fmt.Sprintf("the questions have %s %d times, for %d clips of sound", AudioToken, n, len(c.Clips))}
 	}
 	return nil

@@ -14,9 +14,9 @@ const (
 	soundSeed = 0x736f756e // separates these random numbers from others: "soun"
 )
 
-// perturb changes the clips of a row for an epoch: each begins a little later or earlier, is played a little
-// faster or slower, and gets noise. Their lengths, by which they were packed, remain. It depends on
-// the seed, the epoch and the row's number alone.
+// perturb changes the clips of a row for an epoch: each begins a little later or earlier, is played a
+// little faster or slower, and gets noise. Their lengths, by which they were packed, remain. It
+// depends on the seed, the epoch and the row's number alone.
 func (l *Loader) perturb(epoch, number int, clips [][]float32) {
 	random := rand.New(rand.NewPCG(l.Shuffle.Seed^soundSeed, uint64(epoch)<<32^uint64(number)))
 	for i, samples := range clips {

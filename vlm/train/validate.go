@@ -147,6 +147,10 @@ func (t *trainer) answer(ctx context.Context, g *generate.Generator) ([]Sample, 
 		}
 		turn := turns[t.state.Step/max(1, t.Recipe.ValEvery)%len(turns)]
 		prompt, err := t.processor.Prompt(t.question(turn.User, files), nil)
+		var alone *chat.TemplateError
+		if errors.As(err, &alone) { // a question that has a place for one of the row's clips alone
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -268,11 +268,11 @@ func (o object) inputAudio(hear listen) (int, error) {
 		Data []byte `json:"data"` // base64
 	}
 	if json.Unmarshal(o["input_audio"], &sound) != nil || len(sound.Data) == 0 {
-		return 0, errors.New(`a part of type input_audio has no sound; want {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}}`)
+		return 0, errors.New(`a part of type "input_audio" has no sound; want {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}}`)
 	}
 	tokens, err := hear(sound.Data)
 	if err != nil {
-		return 0, fmt.Errorf("a part of type input_audio: %w", err)
+		return 0, fmt.Errorf("a part of type \"input_audio\": %w", err)
 	}
 	return tokens, nil
 }
