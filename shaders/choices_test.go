@@ -301,7 +301,7 @@ func TestCooperativeMemory(t *testing.T) {
 	}
 }
 
-// TestLayoutTags: parameters that are named like offsets and strides are tagged as layout,
+// TestLayoutTags: parameters that are named like offsets, strides and sizes of rings are tagged as layout,
 // and calls that differ only in them share a bucket.
 func TestLayoutTags(t *testing.T) {
 	named := regexp.MustCompile(`^(LD[A-Z]?|Stride[A-Z]?|\w*Slot|Base|At|Ring)$`)
