@@ -7,16 +7,16 @@ import (
 
 // Ranges of the random changes of a clip.
 const (
-	maxShift  = 640        // samples by which it begins later
+	maxShift  = 0.04       // seconds by which it begins earlier or later
 	maxSpeed  = 0.12       // fraction by which it is faster or slower, and higher or lower
 	noiseLow  = 0.0003     // amplitude of white noise, as a fraction of the clip's largest sample;
 	noiseHigh = 0.03       // drawn evenly in decibels
 	soundSeed = 0x736f756e // separates these random numbers from others: "soun"
 )
 
-// perturb changes the clips of a row for an epoch: each begins a little later or earlier, is played a little
-// faster or slower, and gets noise. Their lengths, by which they were packed, remain. It depends on
-// the seed, the epoch and the row's number alone.
+// perturb changes the clips of a row for an epoch: each begins a little later or earlier, is played a
+// little faster or slower, and gets noise. Their lengths, by which they were packed, remain. It
+// depends on the seed, the epoch and the row's number alone.
 func (l *Loader) perturb(epoch, number int, clips [][]float32) {
 	random := rand.New(rand.NewPCG(l.Shuffle.Seed^soundSeed, uint64(epoch)<<32^uint64(number)))
 	for i, samples := range clips {
