@@ -16,25 +16,35 @@ func newPlanner(m *vlm.Model, capacity int) *Generator {
 	return g
 }
 
-// MemoryBytes returns the memory of a generator for a prompt with one image, and an answer, of the
+// Memory is what a generator takes besides the weights, in bytes.
+type Memory struct{ Cache, Activations int64 }
+
+// Total is the sum.
+func (m Memory) Total() int64 { return m.Cache + m.Activations }
+
+// PlanMemory returns the memory of a generator for a prompt with one image, and an answer, of the
 // given lengths, computed without a device.
-func MemoryBytes(m *vlm.Model, prompt, answer int) (int64, error) {
+func PlanMemory(m *vlm.Model, prompt, answer int) (memory Memory, err error) {
 	g := newPlanner(m, min(roundUp(prompt+answer, cacheStep), m.Config.Text.MaxPositionEmbeddings))
 	total, err := g.planEmbedders(prompt)
 	if err != nil {
-		return 0, err
+		return Memory{}, err
 	}
-	for _, b := range slices.Concat(g.cache.Buffers, g.rope) {
+	for _, b := range g.cache.Buffers {
+		memory.Cache += b.Bytes
+	}
+	for _, b := range g.rope {
 		total += b.Bytes
 	}
 	for _, size := range slices.Compact([]int{1, g.passSize(min(prompt, g.maxPass()))}) {
 		p, plan, err := g.planPass(size, 0)
 		if err != nil {
-			return 0, err
+			return Memory{}, err
 		}
 		total += p.input.Bytes + plan.Arena.Total()
 	}
-	return total, nil
+	memory.Activations = total
+	return memory, nil
 }
 
 // planEmbedders plans the embedders for one image, and for sound as long as the prompt, and returns

@@ -13,13 +13,18 @@ import (
 type MemoryError struct {
 	Path, Device string
 	Need, Have   int64 // bytes, of the weights and of the device's memory
+	Rest         int64 // bytes of the cache and the activations, where they are known
 	Weights      string
 	Smaller      quant.Format // the format of the most bits that would fit
 	SmallerBytes int64        // 0: none would
 }
 
 func (e *MemoryError) Error() string {
-	s := fmt.Sprintf("%s needs %s of memory for its weights in %s, but %s has %s", e.Path, engine.Bytes(e.Need), e.Weights, e.Device, engine.Bytes(e.Have))
+	s := fmt.Sprintf("%s needs %s of memory for its weights in %s", e.Path, engine.Bytes(e.Need), e.Weights)
+	if e.Rest > 0 {
+		s += fmt.Sprintf(" and %s for its cache and activations", engine.Bytes(e.Rest))
+	}
+	s += fmt.Sprintf(", but %s has %s", e.Device, engine.Bytes(e.Have))
 	if e.SmallerBytes > 0 {
 		return s + fmt.Sprintf("; --weights %s takes %s", e.Smaller, engine.Bytes(e.SmallerBytes))
 	}
@@ -32,15 +37,16 @@ func (e *MemoryError) Is(target error) bool { return target == engine.ErrOutOfMe
 // smallerFormats are the formats that a MemoryError names, those of more bits first.
 var smallerFormats = []quant.Format{quant.Q8_0, quant.Q6_K, quant.Q5_K, quant.Q4_K}
 
-// checkFits returns a *MemoryError for a model, whose storage is set, that does not fit on a device.
-func checkFits(path string, m *vlm.Model, dev engine.Device) error {
-	have, need := availableMemory(dev), m.WeightBytes()
-	if have == 0 || need <= have {
+// CheckMemory returns a *MemoryError if a model of a path, whose storage is set, does not fit on a
+// device together with the rest: its cache and activations, as far as they are known.
+func CheckMemory(path string, m *vlm.Model, rest int64, dev engine.Device) error {
+	have, need := AvailableMemory(dev), m.WeightBytes()
+	if have == 0 || need+rest <= have {
 		return nil
 	}
-	e := &MemoryError{Path: path, Device: dev.Info().Device, Need: need, Have: have, Weights: m.WeightsName()}
+	e := &MemoryError{Path: path, Device: dev.Info().Device, Need: need, Have: have, Rest: rest, Weights: m.WeightsName()}
 	for _, f := range smallerFormats {
-		if bytes := quantisedBytes(m, f); bytes <= have && bytes < need {
+		if bytes := quantisedBytes(m, f); bytes+rest <= have && bytes < need {
 			e.Smaller, e.SmallerBytes = f, bytes
 			break
 		}
@@ -48,8 +54,8 @@ func checkFits(path string, m *vlm.Model, dev engine.Device) error {
 	return e
 }
 
-// availableMemory is the memory that a model may take on a device, in bytes; 0 = unknown.
-func availableMemory(dev engine.Device) int64 {
+// AvailableMemory is the memory that a model may take on a device, in bytes; 0 = unknown.
+func AvailableMemory(dev engine.Device) int64 {
 	info := dev.Info()
 	if info.Kind == "cpu" {
 		return engine.FreeHostMemory()

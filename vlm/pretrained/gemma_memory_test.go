@@ -22,10 +22,10 @@ func TestGemmaMemory(t *testing.T) {
 		t.Errorf("%d parameters, want 12 billion", n)
 	}
 	pretrained.LoadOptions{Type: shaders.BF16, Weights: "q4_k", Cache: vlm.CacheAuto}.Store(m)
-	rest, err := generate.MemoryBytes(m, 8192-256, 256)
+	rest, err := generate.PlanMemory(m, 8192-256, 256)
 	require.NoError(t, err)
-	t.Logf("weights %d, the rest %d", m.WeightBytes(), rest)
-	if total := m.WeightBytes() + rest; total > 95e8 {
-		t.Errorf("%d bytes of weights and %d of the rest, want at most 9.5e9 together", m.WeightBytes(), rest)
+	t.Logf("weights %d, the rest %+v", m.WeightBytes(), rest)
+	if total := m.WeightBytes() + rest.Total(); total > 95e8 {
+		t.Errorf("%d bytes of weights and %+v of the rest, want at most 9.5e9 together", m.WeightBytes(), rest)
 	}
 }

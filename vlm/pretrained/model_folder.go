@@ -255,7 +255,7 @@ func loadDecoder(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, er
 
 // newRunner allocates a model of a path on the device and fills it.
 func newRunner(path string, m *vlm.Model, proc *vlm.Processor, dev engine.Device, fill func() error) (*vlm.Runner, error) {
-	err := checkFits(path, m, dev)
+	err := CheckMemory(path, m, 0, dev)
 	if err == nil {
 		err = m.Allocate(dev, false)
 	}

@@ -135,11 +135,11 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 	e.DiskBytes = DiskBytes{Model: modelBytes(m.Params), Checkpoint: checkpoint.Bytes(m)}
 	e.MemoryBytes.Activations = first.Arena.Max(further.Arena).Max(update.Arena).Total() + in.Bytes()
 	if r.ValEvery > 0 {
-		answers, err := generate.MemoryBytes(m, m.Config.Vision.Patches()+r.clipTokens()+sampleTextTokens, maxAnswerTokens)
+		answers, err := generate.PlanMemory(m, m.Config.Vision.Patches()+r.clipTokens()+sampleTextTokens, maxAnswerTokens)
 		if err != nil {
 			return Estimation{}, err
 		}
-		e.MemoryBytes.Activations += answers
+		e.MemoryBytes.Activations += answers.Total()
 	}
 	e.MemoryBytes.Total += e.MemoryBytes.Activations
 	return e, nil

@@ -40,6 +40,8 @@ type inferFlags struct {
 	audioFiles          []string
 	frames              string // list of a video's frames
 	raw, chat, thinking bool
+	dryRun              bool
+	context             int // tokens, of --dry-run
 	imageTokens         int
 	options             generate.Options
 }
@@ -63,6 +65,9 @@ greedy, so that the same question gets the same answer, unless --temperature is 
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return err
+			}
+			if f.dryRun {
+				return f.dry(a)
 			}
 			return f.run(c.Context(), a)
 		},
@@ -89,6 +94,10 @@ greedy, so that the same question gets the same answer, unless --temperature is 
 	cli.Group(c, "Output", func(s *pflag.FlagSet) {
 		s.StringVar(&f.explain, "explain", "", "draw the attention on the image before each word of the answer into a PNG `FILE`")
 	})
+	cli.Group(c, "Without an answer", func(s *pflag.FlagSet) {
+		s.BoolVar(&f.dryRun, "dry-run", false, "print the memory that the model takes, by parts; of a folder only config.json is needed")
+		s.IntVar(&f.context, "context", 8192, "with --dry-run: tokens of prompt and answer")
+	})
 	cli.Group(c, "Device", func(s *pflag.FlagSet) {
 		f.storage.Declare(s)
 		device.Flag(a, s)
@@ -101,6 +110,10 @@ func (f *inferFlags) check() error {
 	switch {
 	case f.model == "":
 		return usage.Errorf("--model is missing: a model's folder")
+	case f.context < 2:
+		return usage.Errorf("--context cannot be %d, want 2 or more", f.context)
+	case f.dryRun:
+		return f.storage.Check()
 	case f.prompt == "" && !f.chat:
 		return usage.Errorf("--prompt is missing: the question")
 	case !utf8.ValidString(f.prompt):
