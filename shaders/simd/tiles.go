@@ -27,10 +27,10 @@ type TileProduct struct {
 
 // tileConfig tells the processor the size of each tile (palette 1).
 type tileConfig struct {
-	palette, start byte
-	_              [14]byte
-	rowBytes       [16]uint16
-	rows           [16]byte
+	palette  byte
+	_        [15]byte // where to restart after an exception, and zeros
+	rowBytes [16]uint16
+	rows     [16]byte
 }
 
 // configure sets the tiles for rows and columns of c: 0 to 3 are of c, 4 and 5 of a, 6 and 7 of b.
