@@ -63,7 +63,7 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	if err != nil {
 		return nil, err
 	}
-	if e.memories, err = engine.Allocate(dev, "images", e.pixels, e.table, e.grid.at, e.grid.order, e.grid.starts); err != nil {
+	if e.memories, err = engine.Allocate(dev, "images", e.buffers()...); err != nil {
 		return nil, err
 	}
 	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
@@ -97,18 +97,14 @@ func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []cha
 	}
 	var at []int32
 	for _, g := range grids {
-		for patch := range g.Tokens() {
-			at = append(at, int32(patch/g.Cols), int32(patch%g.Cols))
-		}
+		at = g.AppendPlaces(at)
 	}
 	patches := len(at) / 2
 	if want := patches * e.vision.Features(); len(pixels) != want || int64(len(at)) > e.grid.at.Bytes/4 {
 		return fmt.Errorf("an image of %d bytes, want %d for %d patches, and at most %d patches", len(pixels), want, patches, e.grid.at.Bytes/8)
 	}
-	for _, g := range at {
-		if int(g) >= e.vision.MaxGrid {
-			return fmt.Errorf("a patch at row or column %d; the model has %d", g, e.vision.MaxGrid)
-		}
+	if err := e.vision.checkPlaces(at); err != nil {
+		return err
 	}
 	e.Step[SlotPatches] = uint32(patches)
 	return engine.Upload(dev, e.grid.at.View().Slice(0, 4*int64(len(at))), at)
@@ -116,5 +112,13 @@ func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []cha
 
 // Bytes returns the device memory of the embedder without its weights and the vectors.
 func (e *ImageEmbedder) Bytes() int64 {
-	return e.grid.at.Bytes + e.grid.order.Bytes + e.grid.starts.Bytes + e.table.Bytes + e.pixels.Bytes + e.Plan.Arena.Total()
+	total := e.Plan.Arena.Total()
+	for _, b := range e.buffers() {
+		total += b.Bytes
+	}
+	return total
+}
+
+func (e *ImageEmbedder) buffers() []*engine.Buffer {
+	return append(e.grid.buffers(), e.pixels, e.table)
 }

@@ -76,7 +76,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 
 func (in *Inputs) buffers() []*engine.Buffer {
 	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
-		in.targetRows, in.targetIDs, in.patchGrid.at, in.patchGrid.order, in.patchGrid.starts, in.pixels, in.frames, in.pixelTable}, in.ropeTables)
+		in.targetRows, in.targetIDs}, in.patchGrid.buffers(), []*engine.Buffer{in.pixels, in.frames, in.pixelTable}, in.ropeTables)
 }
 
 // Bytes returns the size of the buffers.

@@ -31,6 +31,18 @@ func (p patchGrid) tensors(v VisionConfig) *nn.PatchGrid {
 	return &nn.PatchGrid{At: tensor(p.at), Order: tensor(p.order), Starts: tensor(p.starts)}
 }
 
+func (p patchGrid) buffers() []*engine.Buffer { return []*engine.Buffer{p.at, p.order, p.starts} }
+
+// checkPlaces returns an error if a row or a column of a patch is outside the model's positions.
+func (v VisionConfig) checkPlaces(at []int32) error {
+	for _, g := range at {
+		if g < 0 || int(g) >= v.MaxGrid {
+			return fmt.Errorf("a patch at row or column %d; the model has %d", g, v.MaxGrid)
+		}
+	}
+	return nil
+}
+
 // words are the contents for a batch with a number of patches.
 func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words, error) {
 	if !v.KeepsAspect() {
@@ -39,10 +51,8 @@ func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words
 	if len(b.PatchGrid) != 2*patches {
 		return nil, fmt.Errorf("the places of %d patches are given for %d", len(b.PatchGrid)/2, patches)
 	}
-	for _, g := range b.PatchGrid {
-		if g < 0 || int(g) >= v.MaxGrid {
-			return nil, fmt.Errorf("a patch at row or column %d; the model has %d", g, v.MaxGrid)
-		}
+	if err := v.checkPlaces(b.PatchGrid); err != nil {
+		return nil, err
 	}
 	order, starts := b.PatchOrder(v.MaxGrid)
 	return []words{{p.at, b.PatchGrid}, {p.order, order}, {p.starts, starts}}, nil

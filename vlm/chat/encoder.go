@@ -34,6 +34,14 @@ type Grid struct{ Rows, Cols int }
 // Tokens returns the number of tokens.
 func (g Grid) Tokens() int { return g.Rows * g.Cols }
 
+// AppendPlaces appends the row and the column of each token.
+func (g Grid) AppendPlaces(places []int32) []int32 {
+	for patch := range g.Tokens() {
+		places = append(places, int32(patch/g.Cols), int32(patch%g.Cols))
+	}
+	return places
+}
+
 // Clip is the tokens of a clip of sound in an encoded text.
 type Clip struct{ Start, Tokens int }
 

@@ -145,10 +145,11 @@ func (b *Batch) checkFits(s *Sample, at int, m Modes) error {
 func (b *Batch) addImage(images, slots []int32, grid chat.Grid, p ImageRef) {
 	number := len(b.Images)
 	b.Images = append(b.Images, p)
+	first := len(b.PatchGrid) / 2
+	b.PatchGrid = grid.AppendPlaces(b.PatchGrid)
 	for patch := range grid.Tokens() {
 		images[patch] = int32(number)
-		slots[patch] = int32(len(b.PatchGrid) / 2)
-		b.PatchGrid = append(b.PatchGrid, int32(patch/grid.Cols), int32(patch%grid.Cols))
+		slots[patch] = int32(first + patch)
 	}
 }
 

@@ -28,16 +28,19 @@ func readEOS(dir string, tokens int) ([]int32, error) {
 		if err != nil {
 			return nil, err
 		}
-		ids, err := parseEOS(text)
-		if err == nil {
-			err = checkIDs("eos_token_id is", ids, max(tokens, vocabSize(dir)))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		return slices.DeleteFunc(ids, func(id int32) bool { return int(id) >= tokens }), nil
+		return idsIn(file, text, tokens, parseEOS)
 	}
 	return nil, nil
+}
+
+// idsIn parses the ids in a file of a folder. tokens is the size of the tokenizer: ids that are padding
+// of the embedding after it are dropped.
+func idsIn(file string, text []byte, tokens int, parse func(text []byte, vocab int) ([]int32, error)) ([]int32, error) {
+	ids, err := parse(text, max(tokens, vocabSize(filepath.Dir(file))))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return slices.DeleteFunc(ids, func(id int32) bool { return int(id) >= tokens }), nil
 }
 
 // checkIDs returns an error that begins with what, such as "eos_token_id is", if an id is outside the
@@ -67,7 +70,8 @@ func vocabSize(dir string) int {
 	return max(c.VocabSize, c.Text.VocabSize)
 }
 
-func parseEOS(text []byte) ([]int32, error) {
+// parseEOS reads eos_token_id in a generation_config.json or config.json.
+func parseEOS(text []byte, vocab int) ([]int32, error) {
 	var c struct {
 		EOS  json.RawMessage `json:"eos_token_id"`
 		Text struct {        // the decoder in config.json of a model folder
@@ -86,13 +90,13 @@ func parseEOS(text []byte) ([]int32, error) {
 	}
 	var one int32
 	if json.Unmarshal(raw, &one) == nil {
-		return []int32{one}, nil
+		return []int32{one}, checkIDs("eos_token_id is", []int32{one}, vocab)
 	}
 	var list []int32
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("eos_token_id is %.40s, want an id or a list of ids", vlm.Compact(raw))
 	}
-	return list, nil
+	return list, checkIDs("eos_token_id is", list, vocab)
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

@@ -64,10 +64,7 @@ func ggufOwnProcessor(f *gguf.File, patches int) (*vlm.Processor, error) {
 		}
 		return proc, nil
 	}
-	named, err := parseEOS(part(keyGeneration))
-	if err == nil {
-		err = checkIDs("eos_token_id is", named, tok.Len())
-	}
+	named, err := parseEOS(part(keyGeneration), tok.Len())
 	if err == nil {
 		proc.Suppressed, err = parseSuppressed(part(keyGeneration), tok.Len())
 	}

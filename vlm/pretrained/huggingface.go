@@ -19,17 +19,13 @@ import (
 // openHuggingFace opens a folder with config.json, model.safetensors or its shards, and the
 // tokenizer files.
 func openHuggingFace(dir string) (*Decoder, error) {
-	path := filepath.Join(dir, "config.json")
-	data, err := smallfile.Read(path, smallfile.Config)
+	p, err := readHuggingFace(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a model folder: %w", dir, err)
+		return nil, err
 	}
-	p := &Decoder{Path: dir, config: data, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
+	path, data := filepath.Join(dir, "config.json"), p.config
 	var quantised struct {
 		Config json.RawMessage `json:"quantization_config"`
-	}
-	if p.Text, err = vlm.ParseText(data); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if json.Unmarshal(data, &quantised) == nil && len(quantised.Config) > 0 && string(quantised.Config) != "null" {
 		return nil, fmt.Errorf("%s: quantization_config is not supported; use F32, F16 or BF16 safetensors, or a GGUF file", path)
@@ -52,6 +48,20 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
+	}
+	return p, nil
+}
+
+// readHuggingFace reads the configuration of a folder.
+func readHuggingFace(dir string) (*Decoder, error) {
+	path := filepath.Join(dir, "config.json")
+	data, err := smallfile.Read(path, smallfile.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a model folder: %w", dir, err)
+	}
+	p := &Decoder{Path: dir, config: data, processor: func(patches int) (*vlm.Processor, error) { return loadProcessor(dir, patches) }}
+	if p.Text, err = vlm.ParseText(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }

@@ -3,9 +3,7 @@ package pretrained
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
-	"patchwork/internal/smallfile"
 	"patchwork/vlm"
 )
 
@@ -42,16 +40,11 @@ func planConfig(path string) (vlm.Config, error) {
 	case !isDecoder:
 		return vlm.ReadConfig(path)
 	}
-	file := filepath.Join(path, "config.json")
-	data, err := smallfile.Read(file, smallfile.Config)
+	p, err := readHuggingFace(path)
 	if err != nil {
 		return vlm.Config{}, err
 	}
-	text, err := vlm.ParseText(data)
-	if err != nil {
-		return vlm.Config{}, fmt.Errorf("%s: %w", file, err)
-	}
-	return (&Decoder{Text: text}).Config(), nil
+	return p.Config(), nil
 }
 
 func planFile(path string, o LoadOptions) (*vlm.Model, error) {

@@ -25,14 +25,10 @@ func readSuppressed(dir string, tokens int) ([]int32, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	var ids []int32
-	if err == nil {
-		ids, err = parseSuppressed(text, max(tokens, vocabSize(dir)))
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return slices.DeleteFunc(ids, func(id int32) bool { return int(id) >= tokens }), nil
+	return idsIn(file, text, tokens, parseSuppressed)
 }
 
 // parseSuppressed reads suppress_tokens in a generation_config.json.

@@ -59,11 +59,7 @@ const (
 
 func load(dir string) (*report, error) {
 	r := &report{Dir: dir}
-	evals, err := r.readEvals(dir)
-	if err != nil {
-		return nil, err
-	}
-	prior, err := readPrior(filepath.Join(dir, "data", "train-*.parquet"))
+	evals, prior, err := r.read(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -74,18 +70,19 @@ func load(dir string) (*report, error) {
 	return r, r.readRun(filepath.Join(dir, "model"))
 }
 
-// readEvals reads the answers of every control.
-func (r *report) readEvals(dir string) (map[string][]eval.TurnResult, error) {
-	evals := map[string][]eval.TurnResult{}
+// read reads the answers of every control, and those of the training data.
+func (r *report) read(dir string) (evals map[string][]eval.TurnResult, p *prior, err error) {
+	evals = map[string][]eval.TurnResult{}
 	for _, control := range []string{eval.ControlNone, eval.ControlBlank, eval.ControlShuffled} {
 		answers, result, err := readEval(filepath.Join(dir, "eval-"+control+".jsonl"))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		evals[control] = answers
 		r.Samples = result.Samples
 	}
-	return evals, nil
+	p, err = readPrior(filepath.Join(dir, "data", "train-*.parquet"))
+	return evals, p, err
 }
 
 // readEval reads the answers and the result of vlmtool eval --json --answers.

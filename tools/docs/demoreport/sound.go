@@ -43,11 +43,7 @@ func hears(dir string) (bool, error) {
 
 func loadSound(dir string) (*soundReport, error) {
 	r := &soundReport{report: report{Dir: dir}}
-	evals, err := r.readEvals(dir)
-	if err != nil {
-		return nil, err
-	}
-	prior, err := readPrior(filepath.Join(dir, "data", "train-*.parquet"))
+	evals, prior, err := r.read(dir)
 	if err != nil {
 		return nil, err
 	}
