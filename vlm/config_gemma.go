@@ -83,9 +83,9 @@ func (c *TextConfig) readGemmaLayers(f textFields, g gemmaFields) error {
 			return fmt.Errorf("text_config: sliding_window_pattern is %d, want a number above 0", every)
 		}
 		for i := range c.NumHiddenLayers {
-			kind := slidingAttention
+			kind := SlidingAttention
 			if (i+1)%every == 0 {
-				kind = fullAttention
+				kind = FullAttention
 			}
 			c.LayerTypes = append(c.LayerTypes, kind)
 		}
@@ -135,16 +135,16 @@ func (c *TextConfig) readPerLayer(raw json.RawMessage) error {
 	for i, name := range slices.Sorted(maps.Keys(layers)) {
 		layer, err := strconv.Atoi(name)
 		if err != nil || layer < 0 || layer >= c.NumHiddenLayers || c.windowed(layer) {
-			return fmt.Errorf("text_config: per_layer_config has settings for layer %.20q; only layers of %s may have their own", name, fullAttention)
+			return fmt.Errorf("text_config: per_layer_config has settings for layer %.20q; only layers of %s may have their own", name, FullAttention)
 		}
 		if i > 0 && layers[name] != all {
-			return fmt.Errorf("text_config: per_layer_config: layers of %s have different heads, which is not supported", fullAttention)
+			return fmt.Errorf("text_config: per_layer_config: layers of %s have different heads, which is not supported", FullAttention)
 		}
 		all = layers[name]
 	}
 	for i, kind := range c.LayerTypes {
-		if _, ok := layers[strconv.Itoa(i)]; !ok && kind == fullAttention && len(layers) > 0 {
-			return fmt.Errorf("text_config: per_layer_config has no settings for layer %d, as it has for other layers of %s", i, fullAttention)
+		if _, ok := layers[strconv.Itoa(i)]; !ok && kind == FullAttention && len(layers) > 0 {
+			return fmt.Errorf("text_config: per_layer_config has no settings for layer %d, as it has for other layers of %s", i, FullAttention)
 		}
 	}
 	c.GlobalHeadDim, c.GlobalKVHeads = all.HeadDim, all.KVHeads
@@ -169,7 +169,7 @@ func (c *TextConfig) readGemmaRoPE(f textFields, g gemmaFields) error {
 	full, sliding := f.ropeFields, ropeFields{RopeTheta: g.LocalTheta}
 	if len(f.RopeParameters) > 0 {
 		full, sliding = ropeFields{}, ropeFields{}
-		for name, into := range map[string]*ropeFields{fullAttention: &full, slidingAttention: &sliding} {
+		for name, into := range map[string]*ropeFields{FullAttention: &full, SlidingAttention: &sliding} {
 			if err := json.Unmarshal(f.RopeParameters[name], &into.RopeParameters); err != nil {
 				return fmt.Errorf("text_config: rope_parameters has no valid %q", name)
 			}

@@ -111,7 +111,7 @@ func (c *TextConfig) Layer(i int) LayerConfig {
 
 // windowed reports whether layer i has a window.
 func (c *TextConfig) windowed(i int) bool {
-	return c.SlidingWindow > 0 && i < len(c.LayerTypes) && c.LayerTypes[i] == slidingAttention
+	return c.SlidingWindow > 0 && i < len(c.LayerTypes) && c.LayerTypes[i] == SlidingAttention
 }
 
 func (c *TextConfig) globalHeadDim() int {

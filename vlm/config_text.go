@@ -154,11 +154,13 @@ func (c *TextConfig) check(f textFields) error {
 	return c.checkKeys()
 }
 
+// The types of layers in config.json's layer_types: with a window, and without.
 const (
-	slidingAttention = "sliding_attention"
-	fullAttention    = "full_attention"
-	geluTanh         = "gelu_pytorch_tanh"
+	SlidingAttention = "sliding_attention"
+	FullAttention    = "full_attention"
 )
+
+const geluTanh = "gelu_pytorch_tanh"
 
 // readWindow sets which layers' attention has a window smaller than the context. It returns an error
 // for a Llama with one, which transformers does not have.
@@ -182,15 +184,15 @@ func (c *TextConfig) readWindow(f textFields) error {
 				first = *f.MaxWindowLayers
 			}
 		}
-		types = slices.Repeat([]string{slidingAttention}, c.NumHiddenLayers)
+		types = slices.Repeat([]string{SlidingAttention}, c.NumHiddenLayers)
 		for i := range min(max(first, 0), c.NumHiddenLayers) {
-			types[i] = fullAttention
+			types[i] = FullAttention
 		}
 	}
 	if err := checkLayerTypes(types, c.NumHiddenLayers); err != nil {
 		return err
 	}
-	at := slices.Index(types, slidingAttention)
+	at := slices.Index(types, SlidingAttention)
 	switch {
 	case !windowed || at < 0:
 		return nil
@@ -215,8 +217,8 @@ func (c *TextConfig) checkWindow() error {
 // checkLayerTypes returns an error for a type that is not supported, or too few of them.
 func checkLayerTypes(types []string, layers int) error {
 	for i, kind := range types {
-		if kind != fullAttention && kind != slidingAttention {
-			return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); %s and %s are supported", i, kind, fullAttention, slidingAttention)
+		if kind != FullAttention && kind != SlidingAttention {
+			return fmt.Errorf("text_config: layer %d is of type %.40q (layer_types); %s and %s are supported", i, kind, FullAttention, SlidingAttention)
 		}
 	}
 	if len(types) != layers {

@@ -11,11 +11,6 @@ import (
 
 func isGemma(kind string) bool { return kind == "gemma3_text" || kind == "gemma4_unified_text" }
 
-const (
-	fullAttention    = "full_attention"
-	slidingAttention = "sliding_attention"
-)
-
 // gemma3Pattern: every sixth layer of Gemma 3 has no window. Its files do not say so: the
 // architecture's name implies it, as it does slidingTheta (llama.cpp, llama-model.cpp).
 const (
@@ -52,7 +47,7 @@ func ggufGemma(f *gguf.File, arch string, fields map[string]any) (c vlm.TextConf
 		return c, err
 	}
 	full := map[string]any{"rope_type": "default"}
-	fields["rope_parameters"] = map[string]any{fullAttention: full, slidingAttention: sliding}
+	fields["rope_parameters"] = map[string]any{vlm.FullAttention: full, vlm.SlidingAttention: sliding}
 	if theta, ok := fields["rope_theta"]; ok {
 		full["rope_theta"] = theta
 		delete(fields, "rope_theta")
@@ -99,9 +94,9 @@ func ggufGemma4Config(f *gguf.File, fields map[string]any) error {
 	fields["global_head_dim"], fields["head_dim"] = fields["head_dim"], headDim
 	var types []string
 	for i, windowed := range pattern {
-		kind, field := fullAttention, "num_global_key_value_heads"
+		kind, field := vlm.FullAttention, "num_global_key_value_heads"
 		if windowed {
-			kind, field = slidingAttention, "num_key_value_heads"
+			kind, field = vlm.SlidingAttention, "num_key_value_heads"
 		}
 		if n, seen := fields[field]; seen && n != int(heads[i]) {
 			return fmt.Errorf("gemma4.attention.head_count_kv: layer %d has %d heads, others of %s have %d", i, heads[i], kind, n)
@@ -110,7 +105,7 @@ func ggufGemma4Config(f *gguf.File, fields map[string]any) error {
 		types = append(types, kind)
 	}
 	fields["layer_types"], fields["use_bidirectional_attention"] = types, "vision"
-	if i := slices.Index(types, fullAttention); i >= 0 {
+	if i := slices.Index(types, vlm.FullAttention); i >= 0 {
 		_, separate := f.Tensor(fmt.Sprintf("blk.%d.attn_v.weight", i))
 		fields["attention_k_eq_v"] = !separate
 	}
@@ -151,7 +146,7 @@ func addGemma(add func(key string, value any), c vlm.TextConfig) error {
 // checkGemma3 returns an error for a Gemma 3 that is not what the architecture's name implies.
 func checkGemma3(c vlm.TextConfig) error {
 	for i, kind := range c.LayerTypes {
-		if (kind == fullAttention) != ((i+1)%gemma3Pattern == 0) {
+		if (kind == vlm.FullAttention) != ((i+1)%gemma3Pattern == 0) {
 			return fmt.Errorf("layer %d is of type %s; a GGUF file of a gemma3 has no window in every %dth layer", i, kind, gemma3Pattern)
 		}
 	}
