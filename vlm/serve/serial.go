@@ -134,11 +134,19 @@ func (s *Serial) run() {
 		}
 		start := time.Now()
 		u, err := s.serve(j)
+		if u.FirstToken = j.answer.sinceFirst(j.since); j.Ended != nil {
+			j.Ended(u)
+		}
 		j.cancel()
 		if s.closed.Err() != nil && errors.Is(err, context.Canceled) {
 			err = ErrClosed
 		}
 		j.answer.end(u, err)
+		if s.generator == nil {
+			if err := s.restart(); err != nil {
+				slog.Error("the model is lost until it can be loaded again", "reason", err)
+			}
+		}
 		s.done(time.Since(start))
 	}
 	s.discard()
@@ -168,7 +176,8 @@ func (s *Serial) done(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Running = 0
-	if s.mean += (took - s.mean) / 4; s.generator != nil {
+	s.stats.Lost = s.generator == nil
+	if s.mean += (took - s.mean) / 4; !s.stats.Lost {
 		s.stats.CacheTokens, s.stats.CacheCapacity = s.generator.CacheUse()
 		s.stats.MemoryBytes, _ = s.generator.Device.MemoryInUse()
 	}

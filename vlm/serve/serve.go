@@ -45,6 +45,8 @@ type Request struct {
 	TopLogProbs int
 	// Reasoning tells reasoning from the answer; without it, all is answer.
 	Reasoning bool
+	// Ended, unless nil, is called when an answer that was begun has ended.
+	Ended func(Usage)
 }
 
 // Event is a part of an answer.
@@ -65,7 +67,8 @@ type Token struct {
 // Usage is what a request took.
 type Usage struct {
 	PromptTokens, CachedTokens, CompletionTokens, ReasoningTokens int
-	Queued, Prefill, Decode                                       time.Duration
+	// Queued and FirstToken are since the request was submitted; 0: there was no token.
+	Queued, FirstToken, Prefill, Decode time.Duration
 }
 
 // Stats are the state of a scheduler.
@@ -74,6 +77,7 @@ type Stats struct {
 	CacheTokens, CacheCapacity int // of the key/value cache
 	Restarts                   int // after a lost device
 	MemoryBytes                int64
+	Lost                       bool // the device was lost, and could not be opened again
 }
 
 // ErrClosed reports a request to a scheduler that is closed.
@@ -97,6 +101,7 @@ type Answer struct {
 	events []Event
 	err    error // why it ended; io.EOF: it is complete
 	usage  Usage
+	first  time.Time // of the first event
 }
 
 func newAnswer() *Answer { return &Answer{wake: make(chan struct{}, 1)} }
@@ -135,6 +140,9 @@ func (a *Answer) Usage() Usage {
 // and takes no more memory than the answer's text.
 func (a *Answer) add(e Event) {
 	a.mu.Lock()
+	if a.first.IsZero() {
+		a.first = time.Now()
+	}
 	if n := len(a.events); n > 0 && a.events[n-1].joins(e) {
 		last := &a.events[n-1]
 		last.Text, last.Tokens, last.Finish = last.Text+e.Text, append(last.Tokens, e.Tokens...), e.Finish
@@ -161,6 +169,16 @@ func (a *Answer) end(u Usage, err error) {
 	}
 	a.mu.Unlock()
 	a.signal()
+}
+
+// sinceFirst returns the time from start to the first event; 0: there was none.
+func (a *Answer) sinceFirst(start time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.first.IsZero() {
+		return 0
+	}
+	return a.first.Sub(start)
 }
 
 func (a *Answer) signal() {

@@ -271,7 +271,7 @@ func TestDeviceLost(t *testing.T) {
 	broken.Device = lost{model.Device}
 	attempts := 0
 	s := NewSerial(&broken, Options{Parallel: 4, Queue: 4, Reopen: func() (*vlm.Runner, error) {
-		if attempts++; attempts == 1 {
+		if attempts++; attempts <= 2 {
 			return nil, errors.New("no device yet")
 		}
 		return model, nil

@@ -11,8 +11,11 @@ import (
 
 // Guard rejects requests of other sites' scripts. A site whose name resolves to this machine (DNS
 // rebinding) sends its own name as the host, so only IP addresses and the given names are accepted; a
-// script of another site sends its own origin.
-func Guard(names []string, next http.Handler) http.Handler {
+// script of another site sends its own origin. refuse answers such a request with 403; nil: as text.
+func Guard(names []string, refuse func(w http.ResponseWriter, reason string), next http.Handler) http.Handler {
+	if refuse == nil {
+		refuse = func(w http.ResponseWriter, reason string) { http.Error(w, reason, http.StatusForbidden) }
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -22,9 +25,9 @@ func Guard(names []string, next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-cache")
 		switch {
 		case !named(r.Host, names):
-			http.Error(w, "unknown host; use the address that vlmtool printed", http.StatusForbidden)
+			refuse(w, "unknown host; use the address that vlmtool printed")
 		case !sameOrigin(r):
-			http.Error(w, "requests of other sites' pages are refused", http.StatusForbidden)
+			refuse(w, "requests of other sites' pages are refused")
 		default:
 			next.ServeHTTP(w, r)
 		}

@@ -38,6 +38,8 @@ func Address(s string) (string, error) {
 type Options struct {
 	Handler     http.Handler
 	Connections int // open at a time
+	// Refuse answers requests of other sites' scripts, with 403; nil: as text.
+	Refuse func(w http.ResponseWriter, reason string)
 	// ReadTimeout limits the time of a request with its body, WriteTimeout that of its answer; handlers
 	// may change them by http.ResponseController.
 	ReadTimeout, WriteTimeout time.Duration
@@ -71,7 +73,7 @@ func Start(address string, o Options) (*Server, error) {
 		names = append(names, strings.ToLower(own))
 	}
 	s.http = &http.Server{
-		Handler:           Guard(names, o.Handler),
+		Handler:           Guard(names, o.Refuse, o.Handler),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: 30 * time.Second,
 		MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {

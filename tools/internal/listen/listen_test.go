@@ -22,7 +22,7 @@ func TestAddress(t *testing.T) {
 
 // TestGuard: only names of this machine, and pages of its own, are accepted.
 func TestGuard(t *testing.T) {
-	h := Guard([]string{"localhost", "trainer.lan"}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := Guard([]string{"localhost", "trainer.lan"}, nil, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for _, c := range []struct {
 		host, origin string
 		code         int

@@ -45,7 +45,7 @@ func TestListen(t *testing.T) {
 // TestReadOnly: only GET and HEAD are accepted, and names of this machine.
 func TestReadOnly(t *testing.T) {
 	r, _ := begin(3)
-	h := listen.Guard([]string{"localhost"}, readOnly(r.handler()))
+	h := listen.Guard([]string{"localhost"}, nil, readOnly(r.handler()))
 	for _, c := range []struct {
 		method, host, path string
 		code               int
