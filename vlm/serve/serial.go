@@ -77,7 +77,7 @@ func (s *Serial) Submit(ctx context.Context, r Request) (*Answer, error) {
 	if r.Choices = max(1, r.Choices); r.MaxNewTokens < 1 || r.MaxNewTokens > room {
 		r.MaxNewTokens = room
 	}
-	j := &job{Request: r, answer: newAnswer(), since: time.Now()}
+	j := &job{Request: r, answer: NewAnswer(), since: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Err() != nil {
@@ -90,7 +90,7 @@ func (s *Serial) Submit(ctx context.Context, r Request) (*Answer, error) {
 			return nil, busy
 		}
 		displaced.cancel()
-		displaced.answer.end(Usage{}, busy)
+		displaced.answer.End(Usage{}, busy)
 	}
 	j.ctx, j.cancel = context.WithCancel(ctx)
 	s.queue.push(j)
@@ -111,7 +111,7 @@ func (s *Serial) leave(j *job) {
 	waited := s.queue.remove(j)
 	s.mu.Unlock()
 	if waited {
-		j.answer.end(Usage{}, context.Canceled)
+		j.answer.End(Usage{}, context.Canceled)
 	}
 }
 
@@ -141,7 +141,7 @@ func (s *Serial) run() {
 		if s.closed.Err() != nil && errors.Is(err, context.Canceled) {
 			err = ErrClosed
 		}
-		j.answer.end(u, err)
+		j.answer.End(u, err)
 		if s.generator == nil {
 			if err := s.restart(); err != nil {
 				slog.Error("the model is lost until it can be loaded again", "reason", err)
@@ -166,7 +166,7 @@ func (s *Serial) next() *job {
 	}
 	for ; j != nil; j = s.queue.pop() {
 		j.cancel()
-		j.answer.end(Usage{}, ErrClosed)
+		j.answer.End(Usage{}, ErrClosed)
 	}
 	return nil
 }

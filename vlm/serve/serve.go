@@ -104,7 +104,8 @@ type Answer struct {
 	first  time.Time // of the first event
 }
 
-func newAnswer() *Answer { return &Answer{wake: make(chan struct{}, 1)} }
+// NewAnswer returns an answer without events, for a Scheduler.
+func NewAnswer() *Answer { return &Answer{wake: make(chan struct{}, 1)} }
 
 // Next waits for the next event. The error is io.EOF after the last, or why the answer ended.
 func (a *Answer) Next(ctx context.Context) (Event, error) {
@@ -136,9 +137,9 @@ func (a *Answer) Usage() Usage {
 	return a.usage
 }
 
-// add adds an event. It joins one that has not been read, so that a slow reader keeps nobody waiting
+// Add adds an event. It joins one that has not been read, so that a slow reader keeps nobody waiting
 // and takes no more memory than the answer's text.
-func (a *Answer) add(e Event) {
+func (a *Answer) Add(e Event) {
 	a.mu.Lock()
 	if a.first.IsZero() {
 		a.first = time.Now()
@@ -158,8 +159,8 @@ func (e Event) joins(next Event) bool {
 	return e.Choice == next.Choice && e.Finish == "" && (e.Reasoning == next.Reasoning || next.Text == "")
 }
 
-// end ends the answer; nil: it is complete.
-func (a *Answer) end(u Usage, err error) {
+// End ends the answer; nil: it is complete.
+func (a *Answer) End(u Usage, err error) {
 	if err == nil {
 		err = io.EOF
 	}

@@ -141,6 +141,6 @@ func (w *writer) finish(reason string) {
 
 func (w *writer) event(e Event) {
 	if e.Choice = w.choice; e.Text != "" || e.Finish != "" {
-		w.answer.add(e)
+		w.answer.Add(e)
 	}
 }

@@ -107,7 +107,8 @@ func decode(body []byte, to any) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		return invalid(wrong.Field, "Invalid type for '%s': expected %s, but got %s instead.", wrong.Field, typeName(wrong.Type), article(wrong.Value)).withCode("invalid_type")
+		field := strings.TrimPrefix(wrong.Field, "parameters.") // the embedded struct
+		return invalid(field, "Invalid type for '%s': expected %s, but got %s instead.", field, typeName(wrong.Type), article(wrong.Value)).withCode("invalid_type")
 	case err != nil:
 		return invalid("", "We could not parse the JSON body of your request: %v", err)
 	}

@@ -81,22 +81,27 @@ func (s *server) prepareText(body []byte) (*textRequest, []serve.Request, error)
 	return &r, out, err
 }
 
+// as decodes JSON of a type; ok is false if it is of another.
+func as[T any](raw json.RawMessage) (v T, ok bool) {
+	var none T
+	if json.Unmarshal(raw, &v) != nil {
+		return none, false
+	}
+	return v, true
+}
+
 // prompts reads a text, ids, or several of either.
 func (s *server) prompts(raw json.RawMessage) ([]chat.Tokens, error) {
-	var text string
-	var texts []string
-	var ids []int32
-	var lists [][]int32
-	switch {
-	case absent(raw):
+	if absent(raw) {
 		return nil, missing("prompt")
-	case json.Unmarshal(raw, &text) == nil:
+	}
+	texts, isTexts := as[[]string](raw)
+	lists, isLists := as[[][]int32](raw)
+	if text, ok := as[string](raw); ok {
 		texts = []string{text}
-	case json.Unmarshal(raw, &texts) == nil:
-	case json.Unmarshal(raw, &ids) == nil:
+	} else if ids, ok := as[[]int32](raw); ok && !isTexts {
 		lists = [][]int32{ids}
-	case json.Unmarshal(raw, &lists) == nil:
-	default:
+	} else if !isTexts && !isLists {
 		return nil, invalid("prompt", "Invalid type for 'prompt': expected a string, an array of strings, an array of tokens, or an array of arrays of tokens.").withCode("invalid_type")
 	}
 	if n := len(texts) + len(lists); n < 1 || n > maxPrompts {
