@@ -25,6 +25,7 @@ type scripted struct {
 	err    error         // after them; nil: the answer is complete
 	waits  bool          // until the client leaves, instead of an end
 	got    serve.Request
+	begun  chan struct{} // closed by Submit
 	left   chan struct{} // closed when the client has left
 	lost   bool
 }
@@ -41,6 +42,7 @@ func (s *scripted) Submit(ctx context.Context, r serve.Request) (*serve.Answer, 
 		a.End(serve.Usage{PromptTokens: 3, CompletionTokens: len(s.events)}, s.err)
 		return a, nil
 	}
+	close(s.begun)
 	context.AfterFunc(ctx, func() {
 		a.End(serve.Usage{}, ctx.Err())
 		close(s.left)
@@ -201,7 +203,7 @@ func TestTools(t *testing.T) {
 // TestCancel: the scheduler learns that a client has left.
 func TestCancel(t *testing.T) {
 	for _, stream := range []string{"true", "false"} {
-		script := &scripted{waits: true, left: make(chan struct{})}
+		script := &scripted{waits: true, begun: make(chan struct{}), left: make(chan struct{})}
 		s := serveBy(small(), script)
 		ctx, cancel := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+chatPath, strings.NewReader(also(`"stream":`+stream)))
@@ -211,6 +213,7 @@ func TestCancel(t *testing.T) {
 			defer close(done)
 			s.handler.ServeHTTP(discard{}, r)
 		}()
+		<-script.begun
 		cancel()
 		for _, end := range []chan struct{}{script.left, done} {
 			select {
