@@ -29,6 +29,7 @@ var notRun = []struct {
 	{regexp.MustCompile(`^make gpu-report`), "for a machine with a GPU"},
 	{regexp.MustCompile(`gpu-report/run\.sh|tools/gpureport`), "for a machine with a GPU"},
 	{regexp.MustCompile(`^\S*vlmtool fetch`), "needs a network"},
+	{regexp.MustCompile(`^\S*vlmtool serve`), "serves until it is interrupted"},
 	{regexp.MustCompile(`hf://`), "needs a network"},
 	{regexp.MustCompile(`^apt-get|^dpkg-deb|^ln -s stamps`), "needs a network"},
 	{regexp.MustCompile(`^\S*vlmtool tune`), "minutes, and needs a GPU"},
