@@ -25,7 +25,7 @@ var testSupport = map[string]string{
 
 // vlmImports are the packages of vlm that each of its packages may import.
 var vlmImports = map[string][]string{
-	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {}, "vlm/audio": {},
+	"vlm/chat/jinja": {}, "vlm/hub/blockcache": {}, "vlm/image/simd": {}, "vlm/score": {}, "vlm/tokenizer": {}, "vlm/grammar": {}, "vlm/audio": {},
 	"vlm/chat":      {"vlm/chat/jinja", "vlm/tokenizer"},
 	"vlm/hub":       {"vlm/hub/blockcache"},
 	"vlm/image/vp8": {"vlm/image/simd"},
@@ -38,6 +38,7 @@ var vlmImports = map[string][]string{
 	"vlm/pretrained": {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
 	"vlm/checkpoint": {"vlm", "vlm/pretrained", "vlm/tokenizer"},
 	"vlm/generate":   {"vlm", "vlm/chat", "vlm/packing", "vlm/tokenizer"},
+	"vlm/serve":      {"vlm", "vlm/chat", "vlm/generate", "vlm/tokenizer"},
 	"vlm/eval":       {"vlm", "vlm/generate", "vlm/chat", "vlm/data", "vlm/packing", "vlm/score"},
 	"vlm/loader":     {"vlm", "vlm/chat", "vlm/data", "vlm/packing"},
 	"vlm/train":      {"vlm", "vlm/pretrained", "vlm/checkpoint", "vlm/generate", "vlm/chat", "vlm/data", "vlm/image", "vlm/loader", "vlm/packing"},

@@ -129,7 +129,7 @@ func continuation(t *testing.T, l *vlm.Runner, ids []int32, n int) []int32 {
 	for len(out) < n {
 		prompt := chat.Tokens{IDs: slices.Concat(ids, out)}
 		prompt.LossMask = make([]bool, len(prompt.IDs))
-		_, err := g.Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: n - len(out), Token: func(id int32) { out = append(out, id) }})
+		_, err := g.Generate(context.Background(), prompt, nil, generate.Options{MaxNewTokens: n - len(out), Token: func(t generate.Token) bool { out = append(out, t.ID); return true }})
 		require.NoError(t, err)
 	}
 	return out

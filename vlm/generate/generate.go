@@ -38,9 +38,44 @@ type Options struct {
 	Sampling     Sampling
 	// Clips are the samples of each clip of the prompt, at the model's rate.
 	Clips [][]float32
-	// Token, unless nil, is called with every token when it is generated, including the last.
-	Token func(id int32)
+	// Bias is added to the logits of tokens.
+	Bias map[int32]float32
+	// Constraint, unless nil, limits the tokens of the answer.
+	Constraint Constraint
+	// LogProbs asks for the log-probabilities of tokens, and of the TopLogProbs most likely ones in
+	// their place.
+	LogProbs    bool
+	TopLogProbs int
+	// Token, unless nil, is called with every token when it is generated, including the last. If it
+	// returns false, the answer ends with this token, and Finish is "stop".
+	Token func(t Token) (more bool)
 }
+
+// Token is a generated token.
+type Token struct {
+	ID int32
+	// LogProb is the natural logarithm of the model's probability, before Sampling, Bias and Constraint;
+	// with Options.LogProbs. Top are the most likely tokens, in descending order.
+	LogProb float64
+	Top     []TokenLogProb
+}
+
+// TokenLogProb is a token with its log-probability.
+type TokenLogProb struct {
+	ID      int32
+	LogProb float64
+}
+
+// Constraint limits the tokens of an answer, for example to those of a grammar.
+type Constraint interface {
+	// Mask sets the logits of the tokens that may not come next to -Inf. It reports whether any may.
+	Mask(logits []float32) bool
+	// Accept continues after a token.
+	Accept(id int32)
+}
+
+// ErrNoToken reports a Constraint that no token of the vocabulary satisfies.
+var ErrNoToken = errors.New("no token of the vocabulary continues the answer as its constraint demands")
 
 // Result is a generated continuation.
 type Result struct {
@@ -92,11 +127,11 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	if err := g.reserveCache(ctx, total); err != nil {
 		return out, err
 	}
-	sampler := o.Sampling.sampler(prompt.IDs, g.Processor.NeverGenerated())
+	sampler := o.sampler(prompt.IDs, g.Processor.NeverGenerated())
 	start := time.Now()
 	p, cached, err := g.prefill(ctx, newSequence(prompt, images, g.frames(o.Clips)))
 	out.CachedTokens = cached
-	var next int32
+	var next Token
 	if err == nil {
 		next, err = g.nextToken(p, sampler, len(prompt.IDs))
 	}
@@ -106,18 +141,19 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 	out.Prefill = time.Since(start)
 	start = time.Now()
 	for len(out.IDs) < total-len(prompt.IDs) {
-		if o.Token != nil {
-			o.Token(next)
-		}
-		if g.Processor.IsEOS(next) {
+		more := o.Token == nil || o.Token(next)
+		if g.Processor.IsEOS(next.ID) {
 			out.Finish = "stop"
 			break
 		}
-		out.IDs = append(out.IDs, next)
+		if out.IDs = append(out.IDs, next.ID); !more {
+			out.Finish = "stop"
+			break
+		}
 		if len(prompt.IDs)+len(out.IDs) >= total {
 			break
 		}
-		if p, err = g.decode(ctx, next); err == nil {
+		if p, err = g.decode(ctx, next.ID); err == nil {
 			next, err = g.nextToken(p, sampler, len(prompt.IDs)+len(out.IDs))
 		}
 		if err != nil {
@@ -129,30 +165,27 @@ func (g *Generator) Generate(ctx context.Context, prompt chat.Tokens, images [][
 }
 
 // nextToken chooses the token after a pass; tokens is the length of the sequence before it.
-func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next int32, err error) {
-	ok := false
+func (g *Generator) nextToken(p *pass, s *sampler, tokens int) (next Token, err error) {
 	if s == nil {
 		var argmax [1]int32
 		if err = engine.DownloadTemp(g.Device, p.exe, p.argmax.View(), argmax[:]); err != nil {
-			return 0, err
+			return next, err
 		}
-		next, ok = argmax[0], argmax[0] >= 0
-		if ok && slices.Contains(g.Processor.NeverGenerated(), next) {
-			s = &sampler{Sampling: Sampling{RepetitionPenalty: 1}, suppressed: g.Processor.NeverGenerated()}
+		if argmax[0] >= 0 && !slices.Contains(g.Processor.NeverGenerated(), argmax[0]) {
+			return Token{ID: argmax[0]}, nil
 		}
+		s = Sampling{}.newSampler(nil, g.Processor.NeverGenerated())
 	}
-	if s != nil {
-		logits := s.logitsBuffer(p.logits.Size())
-		if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
-			return 0, err
-		}
-		next, ok = s.next(logits)
+	logits := s.logitsBuffer(p.logits.Size())
+	if err = engine.DownloadTemp(g.Device, p.exe, p.logits.View(), logits); err != nil {
+		return next, err
 	}
-	if !ok {
+	next, err = s.token(logits)
+	if errors.Is(err, errNotFinite) {
 		g.Forget() // the cache has NaN too
-		return 0, &NotFiniteError{tokens}
+		err = &NotFiniteError{tokens}
 	}
-	return next, nil
+	return next, err
 }
 
 // cacheStep is the granularity of the cache capacity, in tokens.

@@ -184,10 +184,11 @@ func TestGenerateStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	count := 0
-	got, err = g.Generate(ctx, prompt, nil, Options{MaxNewTokens: 12, Token: func(int32) {
+	got, err = g.Generate(ctx, prompt, nil, Options{MaxNewTokens: 12, Token: func(Token) bool {
 		if count++; count == 5 {
 			cancel()
 		}
+		return true
 	}})
 	if !errors.Is(err, context.Canceled) || !slices.Equal(got.IDs, free.IDs[:5]) {
 		t.Errorf("%v after %v, want cancelled after %v", err, got.IDs, free.IDs[:5])

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -19,6 +20,9 @@ type Sampling struct {
 	TopK              int     // keep the k most likely tokens; 0 = all
 	TopP              float64 // keep the most likely tokens that together have this probability; 0 or 1 = all
 	Seed              uint64
+	// PresencePenalty is subtracted once from the logits of tokens that occur in the answer,
+	// FrequencyPenalty for every occurrence, before the temperature.
+	PresencePenalty, FrequencyPenalty float64
 }
 
 // sampler samples tokens; nil is greedy.
@@ -28,19 +32,40 @@ type sampler struct {
 	suppressed []int32 // never chosen
 	seen       []int32 // distinct tokens so far
 	isSeen     map[int32]bool
+	counts     map[int32]int // of the tokens of the answer; nil without penalties
+	options    Options
 	logits     []float32
 	candidates []candidate
 }
 
 // sampler returns a sampler for the tokens after a prompt, which never chooses the suppressed ones.
 func (s Sampling) sampler(prompt, suppressed []int32) *sampler {
+	if s.Temperature <= 0 && (s.RepetitionPenalty == 0 || s.RepetitionPenalty == 1) && s.PresencePenalty == 0 && s.FrequencyPenalty == 0 {
+		return nil
+	}
+	return s.newSampler(prompt, suppressed)
+}
+
+// sampler returns a sampler for the tokens after a prompt; nil: the argmax of the logits is enough.
+func (o Options) sampler(prompt, suppressed []int32) *sampler {
+	s := o.Sampling.sampler(prompt, suppressed)
+	if s == nil && (o.LogProbs || o.Constraint != nil || len(o.Bias) > 0) {
+		s = o.Sampling.newSampler(prompt, suppressed)
+	}
+	if s != nil {
+		s.options = o
+	}
+	return s
+}
+
+func (s Sampling) newSampler(prompt, suppressed []int32) *sampler {
 	if s.RepetitionPenalty == 0 {
 		s.RepetitionPenalty = 1
 	}
-	if s.Temperature <= 0 && s.RepetitionPenalty == 1 {
-		return nil
-	}
 	out := &sampler{Sampling: s, suppressed: suppressed, random: rand.New(rand.NewPCG(s.Seed, 0x7361_6d70_6c65)), isSeen: map[int32]bool{}}
+	if s.PresencePenalty != 0 || s.FrequencyPenalty != 0 {
+		out.counts = map[int32]int{}
+	}
 	for _, id := range prompt {
 		out.addSeen(id)
 	}
@@ -64,18 +89,55 @@ func (s *sampler) logitsBuffer(vocabulary int) []float32 {
 // next samples a token; ok is false if a logit is NaN or the largest is infinite. It overwrites
 // the logits.
 func (s *sampler) next(logits []float32) (id int32, ok bool) {
+	t, err := s.token(logits)
+	return t.ID, err == nil
+}
+
+var errNotFinite = errors.New("a logit is not finite")
+
+// token samples a token. The error is errNotFinite, or ErrNoToken. It overwrites the logits.
+func (s *sampler) token(logits []float32) (t Token, err error) {
 	if !canSample(logits) {
-		return 0, false
+		return t, errNotFinite
 	}
+	var probs logProbs
+	if s.options.LogProbs {
+		probs = newLogProbs(logits, s.options.TopLogProbs)
+		t.Top = probs.top
+	}
+	s.adjust(logits)
+	if s.options.Constraint != nil && !s.options.Constraint.Mask(logits) {
+		return t, ErrNoToken
+	}
+	if t.ID = s.draw(logits); s.options.Constraint != nil {
+		s.options.Constraint.Accept(t.ID)
+	}
+	s.addSeen(t.ID)
+	if s.counts != nil {
+		s.counts[t.ID]++
+	}
+	if s.options.LogProbs {
+		t.LogProb = probs.of(t.ID)
+	}
+	return t, nil
+}
+
+// adjust applies penalties and biases, and excludes the suppressed tokens.
+func (s *sampler) adjust(logits []float32) {
 	for _, id := range s.seen {
 		logits[id] = penalize(logits[id], s.RepetitionPenalty)
+	}
+	for id, n := range s.counts {
+		logits[id] -= float32(s.PresencePenalty + float64(n)*s.FrequencyPenalty)
+	}
+	for id, bias := range s.options.Bias {
+		if int(id) < len(logits) {
+			logits[id] += bias
+		}
 	}
 	for _, id := range s.suppressed {
 		logits[id] = float32(math.Inf(-1))
 	}
-	id = s.draw(logits)
-	s.addSeen(id)
-	return id, true
 }
 
 // canSample reports whether logits define a distribution: none is NaN, and the largest is finite.

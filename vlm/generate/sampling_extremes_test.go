@@ -145,7 +145,7 @@ func TestGenerateNotFinite(t *testing.T) {
 					prompt := chat.Tokens{IDs: vlmtest.PlainIDs(l.Processor.Tokenizer, "is there a red shape?")}
 					prompt.LossMask = make([]bool, len(prompt.IDs))
 					called := 0
-					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(int32) { called++ }})
+					got, err := g.Generate(context.Background(), prompt, nil, Options{MaxNewTokens: 5, Sampling: s, Token: func(Token) bool { called++; return true }})
 					var bad *NotFiniteError
 					if !errors.As(err, &bad) || bad.Token != len(prompt.IDs) {
 						t.Fatalf("got %v and %v, want it not finite after token %d", got.IDs, err, len(prompt.IDs))

@@ -73,6 +73,9 @@ func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 	return string(append(text, t.decoder.incomplete(rest)...))
 }
 
+// Bytes returns the bytes of a token, nil for an unknown id.
+func (t *Tokenizer) Bytes(id int32) []byte { return t.appendBytes(nil, id, false) }
+
 // appendBytes appends the bytes of a token. A token with a character outside the byte-level
 // alphabet is its own text.
 func (t *Tokenizer) appendBytes(raw []byte, id int32, skipSpecial bool) []byte {

@@ -46,7 +46,10 @@ func (s *session) answer(ctx context.Context, prompt chat.Tokens) (Result, error
 	if !s.a.JSON {
 		show := printer{out: s.a.Stdout, dim: terminal.IsTerminal(s.a.Stdout)}
 		stream := chat.NewAnswerStream(tok)
-		o.Token = func(id int32) { show.print(stream.Next(id)) }
+		o.Token = func(t generate.Token) bool {
+			show.print(stream.Next(t.ID))
+			return true
+		}
 		defer func() { show.end(stream.Flush()) }()
 	}
 	got, err := s.generator.Generate(ctx, prompt, s.images, o)
