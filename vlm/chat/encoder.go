@@ -259,7 +259,9 @@ func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piec
 	if err != nil {
 		return nil, nil, err
 	}
-	markers := newSpanMarkers(e.template.source, messages)
+	tools := toolTexts(messages, o)
+	markers := newSpanMarkers(e.template.source, messages, tools...)
+	o.protect = markers.protector(e.specials).Replace
 	marked, err := e.template.render(placeImages(e.addMarkers(markers, messages)), o)
 	same := false
 	var contents contentSpans
@@ -269,6 +271,8 @@ func (e *Encoder) render(messages []Message, o Options) (pieces []tokenizer.Piec
 	}
 	if same {
 		err = contents.check(messages)
+	} else if e.hasSpecials(tools) {
+		err = &TemplateError{"it computes with a message's text, and a tool has the name of a control token"}
 	} else {
 		pieces, answers, contents, err = e.locateContents(plain.text, messages)
 	}

@@ -21,7 +21,7 @@ type spanMarkers struct {
 }
 
 // newSpanMarkers picks private-use characters that occur in none of the texts.
-func newSpanMarkers(template string, messages []Message) spanMarkers {
+func newSpanMarkers(template string, messages []Message, texts ...string) spanMarkers {
 	used := map[rune]bool{}
 	scan := func(text string) {
 		for _, r := range text {
@@ -31,6 +31,9 @@ func newSpanMarkers(template string, messages []Message) spanMarkers {
 		}
 	}
 	scan(template)
+	for _, text := range texts {
+		scan(text)
+	}
 	for _, one := range messages {
 		scan(one.Role)
 		scan(one.Content)

@@ -26,8 +26,10 @@ func (e *TemplateError) Error() string { return "chat template: " + e.Reason }
 
 // Message is one message of a conversation.
 type Message struct {
-	Role    string // system, user or assistant
+	Role    string // system, user, assistant or tool
 	Content string
+	// ToolCalls are the assistant's calls of tools after Content, a JSON array as in OpenAI's API; or nil.
+	ToolCalls json.RawMessage
 	// Reasoning is the assistant's reasoning before Content; most templates ignore it.
 	Reasoning string
 	// Images is the number of images directly before Content, or with ImagesInText within, where
@@ -56,6 +58,7 @@ type Options struct {
 	// imageParts passes the contents with images as content parts: {"type": "image"} for every
 	// ImageToken, and texts. The template then writes its own placeholder.
 	imageParts bool
+	protect    func(string) string // of texts within tools and their calls; nil: as they are
 }
 
 // Template is a model's chat template. It is safe for concurrent use.
@@ -235,7 +238,7 @@ const (
 func limits(messages []Message, o Options, timeout time.Duration) jinja.Limits {
 	size := len(o.Tools) + len(o.Documents) + len(o.Extra)
 	for _, one := range messages {
-		size += len(one.Content) + len(one.Reasoning) + len(one.Role)
+		size += len(one.ToolCalls) + len(one.Content) + len(one.Reasoning) + len(one.Role)
 	}
 	return jinja.Limits{Time: timeout, Size: maxGrowth*size + extraBytes, Total: maxTotal*size + extraTotalBytes}
 }

@@ -15,11 +15,19 @@ import (
 func (t *Template) variables(messages []Message, o Options, parts partsRoles) (*jinja.Dict, error) {
 	vars, list := jinja.NewDict(), jinja.NewList()
 	for _, m := range messages {
-		list.Items = append(list.Items, m.variables(parts.has(m.Role), o.imageParts))
+		d := m.variables(parts.has(m.Role), o.imageParts)
+		if m.ToolCalls != nil {
+			calls, err := o.value("tool_calls", m.ToolCalls)
+			if err != nil {
+				return nil, err
+			}
+			d.Set("tool_calls", calls)
+		}
+		list.Items = append(list.Items, d)
 	}
 	vars.Set("messages", list)
 	for name, raw := range map[string]json.RawMessage{"tools": o.Tools, "documents": o.Documents} {
-		v, err := optionValue(name, raw)
+		v, err := o.value(name, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +46,8 @@ func (t *Template) variables(messages []Message, o Options, parts partsRoles) (*
 	return vars, addExtra(vars, o.Extra)
 }
 
-func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
+// value returns a JSON array as a value.
+func (o Options) value(name string, raw json.RawMessage) (jinja.Value, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
@@ -48,6 +57,9 @@ func optionValue(name string, raw json.RawMessage) (jinja.Value, error) {
 	}
 	if _, ok := v.(*jinja.List); !ok && v != nil {
 		return nil, &TemplateError{name + " must be a JSON array"}
+	}
+	if o.protect != nil {
+		v = mapTexts(v, o.protect)
 	}
 	return v, nil
 }

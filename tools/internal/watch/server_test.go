@@ -10,22 +10,10 @@ import (
 	"time"
 
 	"patchwork/internal/require"
+	"patchwork/tools/internal/listen"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
-
-func TestAddress(t *testing.T) {
-	for in, want := range map[string]string{
-		"127.0.0.1:8080": "127.0.0.1:8080", ":8080": "127.0.0.1:8080", "8080": "127.0.0.1:8080", ":0": "127.0.0.1:0",
-		"0.0.0.0:8080": "0.0.0.0:8080", "[::1]:80": "[::1]:80", "localhost:99": "localhost:99", "here": "",
-		"": "", "127.0.0.1": "", "127.0.0.1:": "", ":99999": "", ":-1": "", "[::1:80": "", "a:b:c": "",
-	} {
-		got, err := Address(in)
-		if got != want || (err != nil) != (want == "") {
-			t.Errorf("Address(%q) = %q, %v; want %q", in, got, err, want)
-		}
-	}
-}
 
 // TestListen: a free port is served until Close; a port in use is an error of one line.
 func TestListen(t *testing.T) {
@@ -54,10 +42,10 @@ func TestListen(t *testing.T) {
 	require.NoError(t, everywhere.Close())
 }
 
-// TestGuard: only names of this machine and only GET and HEAD are accepted.
-func TestGuard(t *testing.T) {
+// TestReadOnly: only GET and HEAD are accepted, and names of this machine.
+func TestReadOnly(t *testing.T) {
 	r, _ := begin(3)
-	h := guard([]string{"localhost", "trainer.lan"}, r.handler())
+	h := listen.Guard([]string{"localhost"}, nil, readOnly(r.handler()))
 	for _, c := range []struct {
 		method, host, path string
 		code               int
@@ -68,12 +56,8 @@ func TestGuard(t *testing.T) {
 		{"GET", "LOCALHOST", "/style.css", 200},
 		{"GET", "[::1]:8080", "/icon.svg", 200},
 		{"GET", "192.168.1.7:8080", "/api/run", 200},
-		{"GET", "trainer.lan:8080", "/api/curves", 200},
 		{"GET", "127.0.0.1", "/metrics", 200},
 		{"GET", "attacker.example:8080", "/api/run", 403},
-		{"GET", "localhost.attacker.example", "/", 403},
-		{"GET", "127.0.0.1.attacker.example", "/", 403},
-		{"GET", "", "/", 403},
 		{"POST", "127.0.0.1:8080", "/api/run", 405},
 		{"DELETE", "127.0.0.1:8080", "/", 405},
 		{"OPTIONS", "127.0.0.1:8080", "/", 405},
@@ -88,12 +72,6 @@ func TestGuard(t *testing.T) {
 		h.ServeHTTP(w, req)
 		if w.Code != c.code {
 			t.Errorf("%s %s of %q: %d, want %d", c.method, c.path, c.host, w.Code, c.code)
-		}
-		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
-			t.Errorf("%s: Content-Security-Policy %q", c.path, csp)
-		}
-		if w.Header().Get("Access-Control-Allow-Origin") != "" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("%s: %v", c.path, w.Header())
 		}
 	}
 }

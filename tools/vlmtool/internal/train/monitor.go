@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"patchwork/engine"
+	"patchwork/tools/internal/listen"
 	"patchwork/tools/internal/tensorboard"
 	"patchwork/tools/internal/watch"
 	"patchwork/tools/vlmtool/internal/buildinfo"
@@ -22,7 +23,7 @@ import (
 type monitor struct {
 	run    *watch.Run
 	line   *progress
-	server *watch.Server
+	server *listen.Server
 	events *tensorboard.Writer
 }
 
@@ -38,7 +39,7 @@ func (f *options) checkMonitor(a *cli.App) error {
 		return nil
 	}
 	var err error
-	if f.listen, err = watch.Address(f.listen); err != nil {
+	if f.listen, err = listen.Address(f.listen); err != nil {
 		return usage.Errorf("--listen: %v", err)
 	}
 	return nil

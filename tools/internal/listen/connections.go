@@ -1,19 +1,16 @@
-package watch
+package listen
 
 import (
 	"net"
 	"sync"
 )
 
-// maxConnections bounds the page's share of the process's file descriptors, which the
-// run's checkpoints need as well. A browser opens six connections.
-const maxConnections = 64
-
-// limited is a listener with at most maxConnections open. A new one beyond the limit
+// limited is a listener with at most max connections open. A new one beyond the limit
 // replaces the oldest idle one, so that clients that hold connections open do not lock
 // others out; if all are active, the new one is closed.
 type limited struct {
 	net.Listener
+	max  int
 	mu   sync.Mutex
 	open []*connection // oldest first
 }
@@ -42,7 +39,7 @@ func (l *limited) Accept() (net.Conn, error) {
 func (l *limited) admit(conn net.Conn) *connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= maxConnections && !l.evict() {
+	if len(l.open) >= l.max && !l.evict() {
 		return nil
 	}
 	c := &connection{Conn: conn, from: l}

@@ -1,4 +1,4 @@
-package watch
+package listen
 
 import (
 	"io"
@@ -27,6 +27,20 @@ func sockets(t *testing.T) (n int) {
 	return n
 }
 
+const maxConnections = 64
+
+// start serves a page of some size.
+func start(t *testing.T) *Server {
+	t.Helper()
+	page := []byte(strings.Repeat("page ", 10_000))
+	s, err := Start("127.0.0.1:0", Options{
+		Handler:     Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })),
+		Connections: maxConnections, ReadTimeout: 10 * time.Second, WriteTimeout: time.Second,
+	})
+	require.NoError(t, err)
+	return s
+}
+
 // TestHeldConnections opens many connections that send nothing, send half a request or do
 // not read the response: few file descriptors are in use, and another client gets through.
 func TestHeldConnections(t *testing.T) {
@@ -37,13 +51,11 @@ func TestHeldConnections(t *testing.T) {
 	for _, c := range []struct{ name, sends string }{
 		{"silent", ""},
 		{"half a request", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"},
-		{"kept alive", "GET /api/run HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
-		{"reading no answer", strings.Repeat("GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200)},
+		{"kept alive", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
+		{"reading no answer", strings.Repeat("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, _ := begin(3)
-			s, err := Listen("127.0.0.1:0", r)
-			require.NoError(t, err)
+			s := start(t)
 			defer s.Close()
 			before := sockets(t)
 			address := strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/")
@@ -61,8 +73,8 @@ func TestHeldConnections(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-			answer, err := client.Get(s.URL + "api/run")
-			for ; err != nil; answer, err = client.Get(s.URL + "api/run") {
+			answer, err := client.Get(s.URL)
+			for ; err != nil; answer, err = client.Get(s.URL) {
 				time.Sleep(100 * time.Millisecond)
 			}
 			answer.Body.Close()
@@ -75,9 +87,7 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for a time limit")
 	}
-	r, _ := begin(3)
-	s, err := Listen("127.0.0.1:0", r)
-	require.NoError(t, err)
+	s := start(t)
 	defer s.Close()
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(s.URL, "http://"), "/"))
 	require.NoError(t, err)

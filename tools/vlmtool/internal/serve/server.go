@@ -1,0 +1,245 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"patchwork/tools/internal/listen"
+	"patchwork/vlm"
+	"patchwork/vlm/grammar"
+	"patchwork/vlm/serve"
+)
+
+// model is the model that is served.
+type model struct {
+	ID        string
+	Config    vlm.Config
+	Processor *vlm.Processor
+	Created   time.Time
+}
+
+// server is the HTTP API over a scheduler.
+type server struct {
+	model      model
+	scheduler  serve.Scheduler
+	keys       [][sha256.Size]byte // hashes of API keys; none: no key is needed
+	bodies     budget
+	preparing  chan struct{} // an element for each request that is being prepared
+	vocabulary func() *grammar.Vocabulary
+	metrics    *metrics
+}
+
+// newServer returns the API for a model; keys may be empty.
+func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
+	for _, key := range keys {
+		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
+	}
+	s.vocabulary = sync.OnceValue(s.newVocabulary)
+	s.metrics = newMetrics(scheduler)
+	return s
+}
+
+// newVocabulary returns the model's tokens, of which special ones are never part of a text.
+func (s *server) newVocabulary() *grammar.Vocabulary {
+	tok := s.model.Processor.Tokenizer
+	tokens := make([][]byte, tok.Len())
+	for id := range tokens {
+		if !tok.IsSpecial(int32(id)) {
+			tokens[id] = tok.Bytes(int32(id))
+		}
+	}
+	return grammar.NewVocabulary(tokens, s.model.Processor.EOSIDs())
+}
+
+// handler is the whole API. A page may take the place of the text at /.
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET /health", s.health)
+	mux.Handle("GET /metrics", s.authorized(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /v1/models", s.authorized(http.HandlerFunc(s.models)))
+	mux.Handle("GET /v1/models/{id...}", s.authorized(http.HandlerFunc(s.oneModel)))
+	mux.Handle("POST /v1/chat/completions", s.authorized(s.endpoint("chat", s.chatCompletions)))
+	mux.Handle("POST /v1/completions", s.authorized(s.endpoint("completions", s.textCompletions)))
+	for path, method := range map[string]string{
+		"/{$}": "GET", "/health": "GET", "/metrics": "GET", "/v1/models": "GET", "/v1/models/{id...}": "GET", "/v1/chat/completions": "POST", "/v1/completions": "POST",
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", method)
+			writeError(w, invalid("", "Not allowed to %s on %s (HINT: Perhaps you meant to use a different HTTP method?)", r.Method, r.URL.Path).withStatus(http.StatusMethodNotAllowed).withCode("method_not_supported"))
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, invalid("", "Invalid URL (%s %s)", r.Method, r.URL.Path).withStatus(http.StatusNotFound).withCode("unknown_url"))
+	})
+	return mux
+}
+
+// authorized rejects requests without one of the API keys.
+func (s *server) authorized(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(s.keys) > 0 && s.key(r) < 0 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			message := "Incorrect API key provided."
+			if r.Header.Get("Authorization") == "" {
+				message = "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+			}
+			writeError(w, invalid("", "%s", message).withStatus(http.StatusUnauthorized).withCode("invalid_api_key"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// key returns the index of a request's API key, or -1. All keys are compared, each in constant time.
+func (s *server) key(r *http.Request) int {
+	kind, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(kind, "Bearer") {
+		return -1
+	}
+	given, found := sha256.Sum256([]byte(strings.TrimSpace(key))), -1
+	for i, known := range s.keys {
+		if subtle.ConstantTimeCompare(given[:], known[:]) == 1 {
+			found = i
+		}
+	}
+	return found
+}
+
+// client is who sends a request, for taking turns: the owner of an API key if there are several, else
+// an address.
+func (s *server) client(r *http.Request) string {
+	if len(s.keys) > 1 {
+		return fmt.Sprintf("key %d", s.key(r))
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// endpoint reads a body, answers it by a function and reports the function's error.
+func (s *server) endpoint(name string, answer func(http.ResponseWriter, *http.Request, *requestBody) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		body, err := s.readBody(w, r)
+		defer body.free()
+		if err == nil {
+			defer listen.Answering(r)() // until here, a new connection may take the place of this one
+			err = answer(w, r, body)
+		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
+		status := http.StatusOK
+		switch {
+		case err == nil:
+		case errors.Is(err, errGone), errors.Is(err, context.Canceled) && r.Context().Err() != nil:
+			status = statusGone
+		case errors.Is(err, errSent):
+			status = http.StatusInternalServerError
+		default:
+			status = apiErrorOf(err).status
+			writeError(w, err)
+		}
+		s.metrics.request(name, status)
+		slog.Debug("request", "endpoint", name, "client", s.client(r), "status", status, "seconds", time.Since(start).Seconds())
+	})
+}
+
+// statusGone is the status of a request whose client has left, as nginx counts it.
+const statusGone = 499
+
+// prepare makes scheduler's requests of a body. Few requests are prepared at a time: decoding images
+// and encoding text take processor time and memory.
+func (s *server) prepare(r *http.Request, body *requestBody, parse func([]byte) ([]serve.Request, error)) ([]serve.Request, error) {
+	select {
+	case s.preparing <- struct{}{}:
+		defer func() { <-s.preparing }()
+	case <-r.Context().Done():
+		return nil, errGone
+	}
+	defer body.free()
+	return parse(body.data)
+}
+
+// common checks what all requests have in common and returns the scheduler's request without a prompt.
+func (s *server) common(p *parameters) (serve.Request, error) {
+	if p.Model != nil && *p.Model != s.model.ID && *p.Model != "" {
+		return serve.Request{}, s.noModel(*p.Model)
+	}
+	if err := p.check(); err != nil {
+		return serve.Request{}, err
+	}
+	return p.request(s.model.Config.Text.VocabSize)
+}
+
+func (s *server) noModel(name string) error {
+	return invalid("model", "The model '%.100s' does not exist; this server has '%s'.", name, s.model.ID).withStatus(http.StatusNotFound).withCode("model_not_found")
+}
+
+// submit queues a request.
+func (s *server) submit(ctx context.Context, r *http.Request, request serve.Request) (*serve.Answer, error) {
+	request.Client, request.Ended = s.client(r), s.metrics.answer
+	return s.scheduler.Submit(ctx, request)
+}
+
+func (s *server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "%s answers at /v1/chat/completions, as OpenAI's API does.\n", s.model.ID)
+}
+
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	status := "ok"
+	w.Header().Set("Content-Type", "application/json")
+	if s.scheduler.Stats().Lost {
+		status = "unavailable"
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintf(w, "{\"status\":%q}\n", status)
+}
+
+func (s *server) modelObject() map[string]any {
+	return map[string]any{"id": s.model.ID, "object": "model", "created": s.model.Created.Unix(), "owned_by": "patchwork", "context_length": s.scheduler.Context()}
+}
+
+func (s *server) models(w http.ResponseWriter, _ *http.Request) {
+	_ = writeJSON(w, map[string]any{"object": "list", "data": []any{s.modelObject()}}) // an error means that the client has gone
+}
+
+func (s *server) oneModel(w http.ResponseWriter, r *http.Request) {
+	if name := r.PathValue("id"); name != s.model.ID {
+		writeError(w, s.noModel(name))
+		return
+	}
+	_ = writeJSON(w, s.modelObject()) // see models
+}
+
+// writeJSON writes a value as the response. Text of the model cannot be taken for markup: <, > and &
+// are escaped.
+func writeJSON(w http.ResponseWriter, v any) error {
+	var out bytes.Buffer
+	if err := json.NewEncoder(&out).Encode(v); err != nil {
+		return err
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
+	w.Header().Set("Content-Type", "application/json")
+	if _, err := w.Write(out.Bytes()); err != nil {
+		return errGone
+	}
+	return nil
+}
