@@ -37,7 +37,7 @@ type Batch struct {
 type BatchOptions struct {
 	Sequences   int // at once
 	Context     int // most tokens of a sequence, prompt and answer
-	CacheTokens int // tokens of all sequences in the cache; 0 = Sequences·Context
+	CacheTokens int // tokens of all sequences in the cache, at least Context; 0 = Sequences·Context
 }
 
 // ErrNoRoom reports that a sequence has to wait until others have ended.
@@ -49,17 +49,16 @@ type Sequence struct {
 	Err    error
 	Done   bool
 
-	sequence                // prompt and answer
-	o        Options        //
-	sampler  *sampler       // nil: greedy
-	layout   *packing.Batch // of the prompt
-	total    int            // most tokens
-	pages    []int          // of the cache
-	keys     []pageKey      // of complete pages
-	at       int            // tokens in the cache
-	begun    bool           // the prompt's images are encoded
-	next     int32          // the token to run, which is the last of the sequence
-	started  time.Time      // of the prompt, then of the answer
+	sequence          // prompt and answer
+	o        Options  //
+	sampler  *sampler // nil: greedy
+	layout   *packing.Batch
+	total    int       // most tokens
+	toRead   int       // tokens to read before the next is chosen, in layout
+	pages    []int     // of the cache; none before reading begins
+	keys     []pageKey // of complete pages
+	at       int       // tokens in the cache
+	started  time.Time // of the prompt, then of the answer
 }
 
 // NewBatch returns an empty batch. Close releases its memory.
@@ -70,6 +69,7 @@ func NewBatch(r *vlm.Runner, o BatchOptions) (*Batch, error) {
 	if o.CacheTokens == 0 {
 		o.CacheTokens = o.Sequences * roundUp(o.Context, vlm.PageRows)
 	}
+	o.CacheTokens = max(o.CacheTokens, roundUp(o.Context, vlm.PageRows))
 	b := &Batch{Runner: r, BatchOptions: o, media: New(r), passes: map[batchPass]*pass{}}
 	var err error
 	if b.cache, err = vlm.NewPagedCache(r.Model, o.CacheTokens/vlm.PageRows); err != nil {
@@ -126,20 +126,28 @@ func (b *Batch) Start(prompt chat.Tokens, images [][]byte, o Options) (*Sequence
 		total: min(n+o.MaxNewTokens, b.Context), Result: Result{PromptTokens: n, Finish: "length"}, started: time.Now(),
 	}
 	s.ids = slices.Clone(s.ids)
-	pages := roundUp(s.total, vlm.PageRows) / vlm.PageRows
-	if pages > b.cache.Pages {
-		return nil, &ContextError{n, o.MaxNewTokens, b.cache.Pages * vlm.PageRows}
+	need := pagesOf(n)
+	for _, before := range b.prompts {
+		need += pagesOf(len(before.ids)) - len(before.pages)
 	}
-	if b.Len() >= b.Sequences || pages > b.pool.available() {
+	if b.Len() >= b.Sequences || need > b.pool.available() {
 		return nil, ErrNoRoom
 	}
-	var err error
-	if s.layout, err = b.media.layOut(s.sequence); err != nil {
+	if err := b.layOut(s); err != nil {
 		return nil, err
 	}
-	s.pages = b.pool.take(pages)
 	b.prompts = append(b.prompts, s)
 	return s, nil
+}
+
+// pagesOf is the number of pages of some tokens.
+func pagesOf(tokens int) int { return roundUp(tokens, vlm.PageRows) / vlm.PageRows }
+
+// layOut makes a sequence ready to be read.
+func (b *Batch) layOut(s *Sequence) (err error) {
+	s.toRead = len(s.ids)
+	s.layout, err = b.media.layOut(s.sequence)
+	return err
 }
 
 // Cancel ends a sequence that is not done, with an error.
@@ -186,8 +194,11 @@ func (b *Batch) Step(ctx context.Context) error {
 // read runs a piece of a prompt through the decoder, and chooses the first token of the answer after the
 // last piece.
 func (b *Batch) read(ctx context.Context, s *Sequence) error {
-	if !s.begun {
-		if err := b.begin(ctx, s); err != nil {
+	if s.pages == nil {
+		if !b.place(s) {
+			return nil // until an answer ends
+		}
+		if err := b.encode(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -196,11 +207,13 @@ func (b *Batch) read(ctx context.Context, s *Sequence) error {
 	if err != nil {
 		return err
 	}
-	if s.advance(b.pool, end); end < s.Result.PromptTokens {
+	if s.advance(b.pool, end); end < s.toRead {
 		return nil
 	}
-	s.Result.Prefill, s.started = time.Since(s.started), time.Now()
 	b.prompts, b.answers = b.prompts[1:], append(b.answers, s)
+	if len(s.Result.IDs) == 0 {
+		s.Result.Prefill, s.started = time.Since(s.started), time.Now()
+	}
 	if s.total == s.Result.PromptTokens {
 		s.end(nil)
 		return nil
@@ -208,10 +221,9 @@ func (b *Batch) read(ctx context.Context, s *Sequence) error {
 	return b.choose(p, []*Sequence{s})
 }
 
-// begin finds the pages with the beginning of a prompt, and encodes the images and sound after it. The last
-// token is never in them: its logits are needed.
-func (b *Batch) begin(ctx context.Context, s *Sequence) error {
-	s.begun = true
+// place finds the pages with the beginning of a sequence, and takes others for the rest; false: there are
+// too few. The last token is never in the first: its logits are needed.
+func (b *Batch) place(s *Sequence) bool {
 	keys := s.pageKeys(nil)
 	var shared []int
 	for _, key := range keys[:min(len(keys), (len(s.ids)-1)/vlm.PageRows)] {
@@ -225,10 +237,22 @@ func (b *Batch) begin(ctx context.Context, s *Sequence) error {
 	for at := -1; at != n*vlm.PageRows; n = at / vlm.PageRows {
 		at = b.media.imageBoundary(s.sequence, n*vlm.PageRows)
 	}
+	more := pagesOf(len(s.ids)) - n
+	if more > b.pool.available() {
+		b.pool.release(shared)
+		return false
+	}
 	b.pool.release(shared[n:])
-	b.pool.release(s.pages[:n])
-	copy(s.pages, shared[:n])
-	s.at, s.keys, s.Result.CachedTokens = n*vlm.PageRows, keys[:n:n], n*vlm.PageRows
+	s.pages = append(shared[:n:n], b.pool.take(more)...)
+	s.at, s.keys = n*vlm.PageRows, keys[:n:n]
+	if len(s.Result.IDs) == 0 {
+		s.Result.CachedTokens = s.at
+	}
+	return true
+}
+
+// encode computes the vectors of a sequence's images and sound that are to be read.
+func (b *Batch) encode(ctx context.Context, s *Sequence) error {
 	fresh := s.fresh(s.at)
 	if err := b.media.encode(ctx, fresh); err != nil {
 		return err
@@ -255,6 +279,18 @@ func (s *Sequence) advance(pool *pagePool, end int) {
 
 // generate runs the last token of every answer through the decoder, and chooses the next.
 func (b *Batch) generate(ctx context.Context) error {
+	for i := 0; i < len(b.answers); {
+		if s := b.answers[i]; len(s.pages) == pagesOf(len(s.ids)) {
+			i++
+		} else if b.pool.available() > 0 {
+			s.pages = append(s.pages, b.pool.take(1)...)
+		} else if err := b.postpone(b.answers[len(b.answers)-1]); err != nil {
+			return err
+		}
+	}
+	if len(b.answers) == 0 {
+		return nil
+	}
 	p, err := b.runTokens(ctx, b.answers)
 	if err != nil {
 		return err
@@ -263,6 +299,20 @@ func (b *Batch) generate(ctx context.Context) error {
 		s.advance(b.pool, len(s.ids))
 	}
 	return b.choose(p, b.answers)
+}
+
+// postpone gives the pages of the last answer to the others. It is read again as soon as there is room,
+// after a prompt that has its pages already.
+func (b *Batch) postpone(s *Sequence) error {
+	b.pool.release(s.pages)
+	s.pages = nil
+	b.answers = b.answers[:len(b.answers)-1]
+	at := 0
+	if len(b.prompts) > 0 && b.prompts[0].pages != nil {
+		at = 1
+	}
+	b.prompts = slices.Insert(b.prompts, at, s)
+	return b.layOut(s)
 }
 
 // choose chooses the next token of sequences, whose logits are the rows of a pass.

@@ -32,7 +32,7 @@ func (b *Batch) freePasses() {
 
 // pieceEnd is the end of the next piece of a prompt: an image whose tokens attend to each other is in one.
 func (b *Batch) pieceEnd(s *Sequence) int {
-	n, largest := len(s.layout.IDs), b.media.maxPass()
+	n, largest := s.toRead, b.media.maxPass()
 	piece := largest
 	if len(b.answers) > 0 {
 		piece = pieceTokens

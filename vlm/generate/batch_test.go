@@ -112,6 +112,44 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestBatchPostpones: where the cache is too small for all sequences, some wait, are read again, and have
+// the same answers.
+func TestBatchPostpones(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	r.Processor.EOS = nil
+	prompts := batchPrompts(t, r)
+	o := Options{MaxNewTokens: 150, Sampling: Sampling{Temperature: 1, Seed: 3}}
+	want := alone(t, r, prompts, o)
+	b, err := NewBatch(r, BatchOptions{Sequences: len(prompts), Context: 500, CacheTokens: 1})
+	require.NoError(t, err)
+	defer b.Close()
+	answers, postponed := make([]*Sequence, len(prompts)), 0
+	for next := 0; next < len(prompts) || b.Len() > 0; {
+		for next < len(prompts) {
+			s, err := b.Start(prompts[next].tokens, prompts[next].images, o)
+			if errors.Is(err, ErrNoRoom) {
+				break
+			}
+			require.NoError(t, err)
+			answers[next] = s
+			next++
+		}
+		before := len(b.answers)
+		require.NoError(t, b.Step(t.Context()))
+		if len(b.answers) < before && slices.ContainsFunc(b.prompts, func(s *Sequence) bool { return len(s.Result.IDs) > 0 }) {
+			postponed++
+		}
+	}
+	for i, s := range answers {
+		if s.Err != nil || !slices.Equal(s.Result.IDs, want[i]) {
+			t.Errorf("prompt %d: %v, %v, want %v", i, s.Result.IDs, s.Err, want[i])
+		}
+	}
+	if postponed == 0 || b.CacheUse() != 0 {
+		t.Errorf("%d answers were postponed, %g of the cache is in use", postponed, b.CacheUse())
+	}
+}
+
 // TestBatchSampling: seeds, log-probabilities and constraints are each sequence's own.
 func TestBatchSampling(t *testing.T) {
 	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
