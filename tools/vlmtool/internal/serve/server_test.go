@@ -68,7 +68,8 @@ type testServer struct {
 // serveModel serves a runner by a scheduler of its own.
 func serveModel(t testing.TB, runner *vlm.Runner, o serve.Options, keys ...string) *testServer {
 	t.Helper()
-	scheduler := serve.NewSerial(runner, o)
+	scheduler, err := serve.NewBatched(runner, o)
+	require.NoError(t, err)
 	t.Cleanup(scheduler.Close)
 	return serveBy(runner, scheduler, keys...)
 }
