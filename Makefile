@@ -189,6 +189,11 @@ live-screenshot: build ## train, and take docs/live.png of terminal and page (ne
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null
 	@$(GO) run ./tools/docs/liveshot --data 'out/live-data/train-*.parquet' --out docs/live.png
 
+.PHONY: chat-screenshot
+chat-screenshot: build ## take docs/chat.png of the chat page, with the demo's model (after make demo; needs chromium)
+	@test -d $(DEMO)/model || { echo "no $(DEMO)/model: run make demo first"; exit 1; }
+	@$(GO) run ./tools/docs/chatshot --model $(DEMO)/model --image $(DEMO)/example.png --out docs/chat.png
+
 # The figures of docs/how-it-works.md, from the model of `make demo`.
 FIGURES := docs/how-it-works
 .PHONY: figures
