@@ -16,8 +16,11 @@ func (g *Graph) GatherRows(x, index *Tensor, n int) *Tensor {
 }
 
 // ArgMax returns the column (int32) of the largest value in each row of x.
-func (g *Graph) ArgMax(x *Tensor) *Tensor {
+func (g *Graph) ArgMax(x *Tensor) *Tensor { return g.ArgMaxOf(x, x.Cols()) }
+
+// ArgMaxOf is ArgMax of the first columns.
+func (g *Graph) ArgMaxOf(x *Tensor, columns int) *Tensor {
 	y := g.NewFloat32("argmax", x.Size()/x.Cols())
-	g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: x.rows(), Cols: uint32(x.Cols()), LD: uint32(x.Cols())}, x.View(), y.View())
+	g.record(shaders.ArgMax, shaders.ArgMaxParams{Rows: x.rows(), Cols: uint32(columns), LD: uint32(x.Cols())}, x.View(), y.View())
 	return y
 }

@@ -99,14 +99,20 @@ func (g *Graph) matmulWeight(p matmulShape, a engine.View, w storedWeight, trans
 
 // Logits computes x·wᵀ in 32 bits for one row x [1,D] and w [V,D]: [1,V].
 func (g *Graph) Logits(x, w *Tensor) *Tensor {
-	check(len(w.Shape) == 2 && x.Size() == w.Shape[1], "logits", "x [1,D] and w [V,D]", x, w)
+	check(x.Size() == w.Cols(), "logits", "x [1,D] and w [V,D]", x, w)
+	return &Tensor{Shape: []int{1, w.Shape[0]}, node: g.LogitRows(x, w).node}
+}
+
+// LogitRows is Logits for rows x [R,D]: [R,V], where an odd V has one more column, which is not written.
+func (g *Graph) LogitRows(x, w *Tensor) *Tensor {
+	check(len(w.Shape) == 2 && x.Cols() == w.Cols(), "logits", "x [R,D] and w [V,D]", x, w)
 	vocabulary, d := w.Shape[0], w.Shape[1]
 	ld := evenRow(vocabulary)
-	y := g.NewFloat32("logits", 1, ld)
+	y := g.NewFloat32("logits", x.Size()/d, ld)
 	// Errors of the head are errors of logits.
-	p := matmulShape{batch: 1, m: shaders.N(1), n: vocabulary, k: shaders.N(d), ld: ld, precise: true}
+	p := matmulShape{batch: 1, m: x.rows(), n: vocabulary, k: shaders.N(d), ld: ld, precise: true}
 	g.matmulWeight(p, g.cast(x.View(), x.Size()), g.weight(w), true, y.View(), engine.View{}, engine.View{})
-	return &Tensor{Shape: []int{1, vocabulary}, node: y.node}
+	return y
 }
 
 // evenRow rounds a row's length up to a multiple of two, so that it takes whole words in

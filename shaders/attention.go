@@ -36,7 +36,7 @@ var Attention = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
-	Include:  []string{"exp", "attention"},
+	Include:  []string{"exp", "attention", "attention_keys"},
 	Variants: slices.Concat(attentionRows(), attentionCoop(), attentionSoftwareForward(), attentionGPU()),
 	Halves:   [][]string{{"q", "k", "v", "y"}},
 	Even:     func(p AttentionParams) bool { return p.HeadDim%2 == 0 },

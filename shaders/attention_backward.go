@@ -25,7 +25,7 @@ var AttentionBackward = Declare(Decl[AttentionParams]{
 		{Name: "dk", Access: ReadWrite},
 		{Name: "dv", Access: ReadWrite},
 	},
-	Include: []string{"exp", "attention"},
+	Include: []string{"exp", "attention", "attention_keys"},
 	Variants: slices.Concat(attentionBackwardCoop(), attentionSoftware("attention_backward_lanes", []string{"attention_deltas", "attention_ranges"},
 		attentionBackwardVec4, attentionBackwardMeets, attentionBackwardPasses), attentionBackwardGPU()),
 	// delta [B,Tq,H] and, of every tile of queries, up to two pairs of intervals.

@@ -36,6 +36,17 @@ func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	if n.tq > narrowQueries || n.d%16 != 0 || n.dots == nil {
 		return false
 	}
+	y, lse, out := b.U16(4), b.F32(5), make([]float32, n.d)
+	n.inUnits(h, func(row int, keys interval, to narrowResult) { n.unit(h, row, keys, to) }, func(at int, merge func(out []float32) float32) {
+		lse[at] = merge(out)
+		simd.Pack(n.format, y[at*n.d:][:n.d], out)
+	})
+	return true
+}
+
+// inUnits calls unit for every group of heads of every query, and units of keys, and then store for every
+// head with what merges the results of its units.
+func (n *narrowAttention) inUnits(h Host, unit func(row int, keys interval, to narrowResult), store func(at int, merge func(out []float32) float32)) {
 	units := (n.tk + narrowKeys - 1) / narrowKeys
 	rows := n.batch * n.tq * n.kv // of group heads each
 	size := n.group * (n.d + 2)
@@ -44,18 +55,14 @@ func attentionNarrowCPU(h Host, p AttentionParams, b Buffers, s Storage) bool {
 	h.Parallel(rows*units, 1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			first := i % units * narrowKeys
-			n.unit(h, i/units, interval{first, min(first+narrowKeys, n.tk)}, n.result(results[i*size:]))
+			unit(i/units, interval{first, min(first+narrowKeys, n.tk)}, n.result(results[i*size:]))
 		}
 	})
-	y, lse, out := b.U16(4), b.F32(5), make([]float32, n.d)
 	for row := range rows {
 		for i := range n.group {
-			at := row*n.group + i
-			lse[at] = n.merge(results[row*units*size:][:units*size], size, i, out)
-			simd.Pack(n.format, y[at*n.d:][:n.d], out)
+			store(row*n.group+i, func(out []float32) float32 { return n.merge(results[row*units*size:][:units*size], size, i, out) })
 		}
 	}
-	return true
 }
 
 // narrowAttention is attention over 16 bits, with query heads in groups that share keys.

@@ -22,7 +22,7 @@ var AttentionQuant = Declare(Decl[AttentionParams]{
 		{Name: "y", Access: Write},
 		{Name: "lse", Access: Write},
 	},
-	Include:  []string{"exp", "attention", "attention_q8"},
+	Include:  []string{"exp", "attention", "attention_keys", "attention_q8"},
 	Variants: attentionQuantVariants(),
 	Halves:   [][]string{{"q", "y"}},
 	Even:     func(AttentionParams) bool { return true }, // whole blocks

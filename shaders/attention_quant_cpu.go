@@ -24,11 +24,14 @@ func attentionQuantCPU(h Host, p AttentionParams, b Buffers) {
 		},
 		keys: b[1], values: b[2], row: QuantRowBytes(int(p.KVHeads * p.HeadDim)),
 	}
+	y, lse := b.F32(4), b.F32(5)
 	if q.tq <= narrowQueries {
-		q.few(h, b.F32(4), b.F32(5))
+		q.inUnits(h, func(row int, keys interval, to narrowResult) { q.unit(h, row, keys, to) }, func(at int, merge func(out []float32) float32) {
+			lse[at] = merge(y[at*q.d:][:q.d])
+		})
 		return
 	}
-	q.tiles(h, b.F32(4), b.F32(5))
+	q.tiles(h, y, lse)
 }
 
 // quantAttention is attention over keys and values in blocks.
@@ -46,27 +49,6 @@ func (q *quantAttention) eachBlock(from []byte, batch, head int, keys interval, 
 		at := (batch*q.tk+lo)*q.row + quant.Q8_0.Bytes(head*q.d)
 		simd.DecodeRows(quant.Q8_0, rows, q.d, from[at:], q.row, n, q.d)
 		f(lo, n)
-	}
-}
-
-// few computes units of keys, and merges them.
-func (q *quantAttention) few(h Host, y, lse []float32) {
-	units := (q.tk + narrowKeys - 1) / narrowKeys
-	rows := q.batch * q.tq * q.kv // of group heads each
-	size := q.group * (q.d + 2)
-	results, release := h.Scratch(rows * units * size)
-	defer release()
-	h.Parallel(rows*units, 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			first := i % units * narrowKeys
-			q.unit(h, i/units, interval{first, min(first+narrowKeys, q.tk)}, q.result(results[i*size:]))
-		}
-	})
-	for row := range rows {
-		for i := range q.group {
-			at := row*q.group + i
-			lse[at] = q.merge(results[row*units*size:][:units*size], size, i, y[at*q.d:][:q.d])
-		}
 	}
 }
 

@@ -11,6 +11,7 @@ var withoutGradient = map[string]string{
 	"clip_factor":     "part of the optimizer's update",
 	"copy":            "copies or converts, outside the graph of gradients",
 	"append_quant":    "writes a key/value cache, only for inference",
+	"attention_paged": "reads a key/value cache, only for inference",
 	"attention_quant": "reads a key/value cache, only for inference",
 	"embed_quant":     "Embed with a table that is not trained; the gradient of the features is Embed's",
 	"fake_quant":      "rounds master weights for matmuls; gradients go straight through to them",

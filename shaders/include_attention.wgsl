@@ -21,6 +21,3 @@ fn any_visible(ranges: vec4<i32>, first: u32, n: u32) -> bool {
 fn query_at(batch: u32, t: u32, head: u32) -> u32 {
   return ((batch * p.queries + min(t, p.queries - 1u)) * p.heads + head) * p.head_dim;
 }
-fn key_at(batch: u32, t: u32, kv: u32) -> u32 {
-  return ((batch * p.keys + min(t, p.keys - 1u)) * p.kv_heads + kv) * p.head_dim;
-}

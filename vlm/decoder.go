@@ -124,6 +124,7 @@ func (l *decoderLayer) linears() []*nn.Linear {
 type attentionContext struct {
 	kinds     []kindContext // of TextConfig.AttentionKinds
 	cache     *Cache        // nil: the keys and values are only those of x's tokens
+	paged     *PagedInputs  // instead of cache; nil: none
 	countSlot int           // step block entry with the number of tokens in use; 0 = all
 	observe   Observer      // nil: none
 }
@@ -156,7 +157,24 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 
 // forward runs the hidden states x [B·T, D] through layer number i.
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
+	name := fmt.Sprintf("layer.%d.", i)
+	y := l.attention(g, x, c, i, trace).Reshape(x.Shape[0], l.o.Weight.Shape[1])
+	x = l.o.forward(g, y.RowCount(c.countSlot), x, name+"attn", trace) // x + o(attention(qkv(norm(x))))
+	x = trace.keep(g, name+"mid", x)
+	x = l.down.forward(g, l.mlp.Forward(g, x), x, name+"mlp", trace) // x + down(swiglu(norm(x)))
+	if l.scalar != nil {
+		x = g.Scale(x, g.Param(l.scalar))
+	}
+	return x
+}
+
+// attention is that of layer number i over the hidden states x [B·T, D], with all before it: [B,T,H,D].
+func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
 	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
+	if c.paged != nil {
+		cache := c.paged.layer(i)
+		return g.AttentionPaged(l.qkv.ForwardPaged(g, x, kind.rope, cache), cache, kind.intervals, l.Scale)
+	}
 	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
 	if c.cache == nil {
 		q, k, v = l.qkv.Forward(g, x, kind.rope)
@@ -167,14 +185,7 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 		c.observe(g, l.LayerConfig, q, k)
 	}
 	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
-	y := g.Attention(q, k, v, kind.intervals, l.Scale).Reshape(x.Shape[0], l.o.Weight.Shape[1])
-	x = l.o.forward(g, y.RowCount(c.countSlot), x, name+"attn", trace) // x + o(attention(qkv(norm(x))))
-	x = trace.keep(g, name+"mid", x)
-	x = l.down.forward(g, l.mlp.Forward(g, x), x, name+"mlp", trace) // x + down(swiglu(norm(x)))
-	if l.scalar != nil {
-		x = g.Scale(x, g.Param(l.scalar))
-	}
-	return x
+	return g.Attention(q, k, v, kind.intervals, l.Scale)
 }
 
 // read returns the parameters that are read to decode one token: everything except the

@@ -35,7 +35,7 @@ const smallestNormal = 1.1754943508222875e-38
 // implementation in 32-bit floats. They get a value whose square, times the number of
 // elements, does not overflow.
 var squares = []string{
-	"adamw", "adamw8", "attention", "attention_backward", "attention_quant", "gelu_backward", "layernorm", "layernorm_backward", "matmul", "rmsnorm", "rmsnorm_backward", "rmsnorm_linear", "rope_split_norm", "rope_split_norm_backward",
+	"adamw", "adamw8", "attention", "attention_backward", "attention_paged", "attention_quant", "gelu_backward", "layernorm", "layernorm_backward", "matmul", "rmsnorm", "rmsnorm_backward", "rmsnorm_linear", "rope_split_norm", "rope_split_norm_backward",
 	"softmax_backward", "sum_squares", "swiglu", "swiglu_backward", "swiglu_stacked", "swiglu_stacked_backward",
 }
 

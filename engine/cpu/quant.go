@@ -37,7 +37,7 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 
 // preciseRows is the number of rows of a up to which two roundings to 8 bits are faster than decoding
 // b.
-const preciseRows = 2
+const preciseRows = 16
 
 // preciseDots rounds a to 8 bits, and what that leaves once more: two rows for each, read with b once.
 func (h *host) preciseDots(f quantsimd.Format, g shaders.GemmQuant) {

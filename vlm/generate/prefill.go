@@ -47,9 +47,7 @@ func (g *Generator) freePasses() {
 // prefill brings the sequence into the cache. It returns the last pass, which has the logits of
 // the last token, and the number of tokens that were cached.
 func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached int, err error) {
-	b, err := packing.Build(packing.Shape{Rows: 1, T: len(s.ids)},
-		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Grids: s.grids, Clips: s.clips}}})
+	b, err := g.layOut(s)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -72,6 +70,13 @@ func (g *Generator) prefill(ctx context.Context, s sequence) (p *pass, cached in
 		at = end
 	}
 	return p, start, nil
+}
+
+// layOut returns a sequence as one row.
+func (g *Generator) layOut(s sequence) (*packing.Batch, error) {
+	return packing.Build(packing.Shape{Rows: 1, T: len(s.ids)},
+		packing.Modes{Attention: g.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
+		[][]*packing.Sample{{{IDs: s.ids, LossMask: make([]bool, len(s.ids)), Images: s.images, Grids: s.grids, Clips: s.clips}}})
 }
 
 // imageBoundary moves an index inside an image to its start if the tokens of an image attend to
@@ -211,16 +216,18 @@ func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, er
 // intervalsSection is the section of the intervals of a kind of attention.
 func intervalsSection(kind int) string { return fmt.Sprintf("intervals %d", kind) }
 
-// layout places all inputs of a pass in one buffer, so that one transfer uploads them.
-func (p *pass) layout(kinds int) map[string]engine.View {
+// inputSection is an input of a pass.
+type inputSection struct {
+	name  string
+	words int
+}
+
+// layout places all inputs of a pass, with others, in one buffer, so that one transfer uploads them.
+func (p *pass) layout(kinds int, others ...inputSection) map[string]engine.View {
 	const line = int(engine.Alignment / 4)
-	type section struct {
-		name  string
-		words int
-	}
-	sections := []section{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"last", 1}}
+	sections := append([]inputSection{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"last", 1}}, others...)
 	for i := range kinds {
-		sections = append(sections, section{intervalsSection(i), 4 * p.size})
+		sections = append(sections, inputSection{intervalsSection(i), 4 * p.size})
 	}
 	total := 0
 	for _, s := range sections {

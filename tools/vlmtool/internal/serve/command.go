@@ -64,7 +64,7 @@ address. The server fetches nothing that a request names and reads no file for i
 	s.StringVar(&f.keyFile, "api-key-file", "", "answer only requests with an API key of `FILE`, one a line; clients with different keys take turns")
 	cli.ImageTokensFlag(s, &f.imageTokens)
 	cli.Group(c, "Requests", func(s *pflag.FlagSet) {
-		s.IntVar(&f.schedule.Parallel, "parallel", 4, "answer `N` requests at a time; for now they are answered one after another, and N more than --queue may wait")
+		s.IntVar(&f.schedule.Parallel, "parallel", 4, "generate `N` answers at a time, a token of each in turn")
 		s.IntVar(&f.schedule.Queue, "queue", 64, "let `N` more requests wait; beyond them a request gets status 429")
 		s.IntVar(&f.schedule.Context, "context", 0, "give a prompt and its answer at most `N` tokens together; 0 = as many as the model takes")
 	})
@@ -191,7 +191,10 @@ func (f *flags) run(ctx context.Context, a *cli.App) error {
 	}
 	defer l.close()
 	f.schedule.Reopen = l.reopen
-	scheduler := serve.NewSerial(runner, f.schedule)
+	scheduler, err := serve.NewBatched(runner, f.schedule)
+	if err != nil {
+		return err
+	}
 	defer scheduler.Close()
 	m := model{ID: modelID(f.model), Config: runner.Config, Processor: runner.Processor, Created: time.Now()}
 	web, err := listen.Start(f.listen, options(newServer(m, scheduler, keys), f.schedule))

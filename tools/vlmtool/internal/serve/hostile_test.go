@@ -276,7 +276,8 @@ func TestConnections(t *testing.T) {
 // TestLeavingClients: clients that leave in the middle cost nothing afterwards.
 func TestLeavingClients(t *testing.T) {
 	runner := small()
-	scheduler := serve.NewSerial(runner, serve.Options{Parallel: 4, Queue: 64})
+	scheduler, err := serve.NewBatched(runner, serve.Options{Parallel: 4, Queue: 64})
+	require.NoError(t, err)
 	defer scheduler.Close()
 	s := serveBy(runner, scheduler)
 	address := listening(t, s, func(*listen.Options) {})

@@ -66,10 +66,10 @@ func (s *server) newVocabulary() *grammar.Vocabulary {
 	return grammar.NewVocabulary(tokens, s.model.Processor.EOSIDs())
 }
 
-// handler is the whole API. A page may take the place of the text at /.
+// handler is the whole API, with the chat page at /.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.index)
+	page(mux)
 	mux.HandleFunc("GET /health", s.health)
 	mux.Handle("GET /metrics", s.authorized(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})))
 	mux.Handle("GET /v1/models", s.authorized(http.HandlerFunc(s.models)))
@@ -198,9 +198,16 @@ func (s *server) submit(ctx context.Context, r *http.Request, request serve.Requ
 	return s.scheduler.Submit(ctx, request)
 }
 
-func (s *server) index(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "%s answers at /v1/chat/completions, as OpenAI's API does.\n", s.model.ID)
+// modalities are what the model takes.
+func (m model) modalities() []string {
+	all := []string{"text"}
+	if !m.Config.Vision.None() {
+		all = append(all, "image")
+	}
+	if !m.Config.Audio.None() {
+		all = append(all, "audio")
+	}
+	return all
 }
 
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
@@ -214,7 +221,10 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *server) modelObject() map[string]any {
-	return map[string]any{"id": s.model.ID, "object": "model", "created": s.model.Created.Unix(), "owned_by": "patchwork", "context_length": s.scheduler.Context()}
+	return map[string]any{
+		"id": s.model.ID, "object": "model", "created": s.model.Created.Unix(), "owned_by": "patchwork", "context_length": s.scheduler.Context(),
+		"modalities": s.model.modalities(),
+	}
 }
 
 func (s *server) models(w http.ResponseWriter, _ *http.Request) {

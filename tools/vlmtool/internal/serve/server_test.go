@@ -68,7 +68,8 @@ type testServer struct {
 // serveModel serves a runner by a scheduler of its own.
 func serveModel(t testing.TB, runner *vlm.Runner, o serve.Options, keys ...string) *testServer {
 	t.Helper()
-	scheduler := serve.NewSerial(runner, o)
+	scheduler, err := serve.NewBatched(runner, o)
+	require.NoError(t, err)
 	t.Cleanup(scheduler.Close)
 	return serveBy(runner, scheduler, keys...)
 }
@@ -195,7 +196,7 @@ func wav() string {
 func TestModels(t *testing.T) {
 	s := tiny(t)
 	for path, want := range map[string]string{
-		"/v1/models": `"data":[{`, "/v1/models/tiny": `"id":"tiny"`, "/health": `"ok"`, "/": "tiny", "/metrics": "vlmtool_serve_queued_requests 0",
+		"/v1/models": `"data":[{`, "/v1/models/tiny": `"id":"tiny"`, "/health": `"ok"`, "/": "chat.js", "/metrics": "vlmtool_serve_queued_requests 0",
 	} {
 		if w := s.send("GET", path, ""); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)

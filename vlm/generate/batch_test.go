@@ -1,0 +1,211 @@
+package generate
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/require"
+	"patchwork/vlm"
+	"patchwork/vlm/chat"
+	"patchwork/vlm/internal/vlmtest"
+	"patchwork/vlm/packing"
+)
+
+// batchPrompt is a prompt with its images.
+type batchPrompt struct {
+	tokens chat.Tokens
+	images [][]byte
+}
+
+// batchPrompts are conversations of which some begin in the same way, for more than a page.
+func batchPrompts(t *testing.T, r *vlm.Runner) (prompts []batchPrompt) {
+	t.Helper()
+	a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
+	long := strings.Repeat("is there a red shape? is there not a green shape? ", 7)
+	for _, c := range []struct {
+		text   string
+		images [][]byte
+	}{
+		{long + "what color is it?", [][]byte{a}},
+		{long + "is there a blue shape?", [][]byte{a}},
+		{"what color is the shape?", [][]byte{b}},
+		{long + "what color is it?", [][]byte{b}},
+		{long + long + "why?", [][]byte{a, b}},
+		{"why?", nil},
+	} {
+		tokens, err := r.Processor.Messages([]chat.Message{{Role: "user", Content: c.text, Images: len(c.images)}}, chat.Options{AddGenerationPrompt: true})
+		require.NoError(t, err)
+		prompts = append(prompts, batchPrompt{tokens, c.images})
+	}
+	return prompts
+}
+
+// newBatch returns an empty batch.
+func newBatch(t *testing.T, r *vlm.Runner, sequences int) *Batch {
+	t.Helper()
+	b, err := NewBatch(r, BatchOptions{Sequences: sequences, Context: 500})
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// alone returns the answers of a Generator.
+func alone(t *testing.T, r *vlm.Runner, prompts []batchPrompt, o Options) (answers [][]int32) {
+	t.Helper()
+	g := New(r)
+	defer g.Close()
+	for _, p := range prompts {
+		got, err := g.Generate(t.Context(), p.tokens, p.images, o)
+		require.NoError(t, err)
+		answers = append(answers, got.IDs)
+	}
+	return answers
+}
+
+// finish runs a batch until all its sequences are done.
+func finish(t *testing.T, b *Batch) {
+	t.Helper()
+	for b.Len() > 0 {
+		require.NoError(t, b.Step(t.Context()))
+	}
+}
+
+// TestBatch: sequences that join each other, share pages and leave have the answers that they have alone.
+func TestBatch(t *testing.T) {
+	for _, dev := range devices.Open(t) {
+		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage} {
+			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
+				r := vlmtest.Model(t, dev, attention)
+				prompts := batchPrompts(t, r)
+				o := Options{MaxNewTokens: 70}
+				want := alone(t, r, prompts, o)
+				b := newBatch(t, r, len(prompts))
+				for round := range 2 {
+					var all []*Sequence
+					for i, p := range prompts {
+						s, err := b.Start(p.tokens, p.images, o)
+						require.NoError(t, err)
+						all = append(all, s)
+						for range i { // the next joins after some tokens
+							require.NoError(t, b.Step(t.Context()))
+						}
+					}
+					finish(t, b)
+					for i, s := range all {
+						if s.Err != nil || !slices.Equal(s.Result.IDs, want[i]) {
+							t.Errorf("round %d, prompt %d: %v, %v, want %v", round, i, s.Result.IDs, s.Err, want[i])
+						}
+						tokens, shared := len(prompts[i].tokens.IDs), s.Result.CachedTokens
+						if again := round > 0 || i == 1; again && tokens > 2*vlm.PageRows && shared < tokens-vlm.PageRows-25 || i == 0 && round == 0 && shared > 0 {
+							t.Errorf("round %d, prompt %d: %d of %d tokens are shared", round, i, shared, tokens)
+						}
+					}
+				}
+				if b.CacheUse() != 0 {
+					t.Errorf("%g of the cache is in use by no sequence", b.CacheUse())
+				}
+			})
+		}
+	}
+}
+
+// TestBatchPostpones: where the cache is too small for all sequences, some wait, are read again, and have
+// the same answers.
+func TestBatchPostpones(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	r.Processor.EOS = nil
+	prompts := batchPrompts(t, r)
+	o := Options{MaxNewTokens: 150, Sampling: Sampling{Temperature: 1, Seed: 3}}
+	want := alone(t, r, prompts, o)
+	b, err := NewBatch(r, BatchOptions{Sequences: len(prompts), Context: 500, CacheTokens: 1})
+	require.NoError(t, err)
+	defer b.Close()
+	answers, postponed := make([]*Sequence, len(prompts)), 0
+	for next := 0; next < len(prompts) || b.Len() > 0; {
+		for next < len(prompts) {
+			s, err := b.Start(prompts[next].tokens, prompts[next].images, o)
+			if errors.Is(err, ErrNoRoom) {
+				break
+			}
+			require.NoError(t, err)
+			answers[next] = s
+			next++
+		}
+		before := len(b.answers)
+		require.NoError(t, b.Step(t.Context()))
+		if len(b.answers) < before && slices.ContainsFunc(b.prompts, func(s *Sequence) bool { return len(s.Result.IDs) > 0 }) {
+			postponed++
+		}
+	}
+	for i, s := range answers {
+		if s.Err != nil || !slices.Equal(s.Result.IDs, want[i]) {
+			t.Errorf("prompt %d: %v, %v, want %v", i, s.Result.IDs, s.Err, want[i])
+		}
+	}
+	if postponed == 0 || b.CacheUse() != 0 {
+		t.Errorf("%d answers were postponed, %g of the cache is in use", postponed, b.CacheUse())
+	}
+}
+
+// TestBatchSampling: seeds, log-probabilities and constraints are each sequence's own.
+func TestBatchSampling(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	prompts := batchPrompts(t, r)
+	r.Processor.EOS = nil
+	options := []Options{
+		{MaxNewTokens: 9, Sampling: Sampling{Temperature: 1, Seed: 1}}, {MaxNewTokens: 4}, {MaxNewTokens: 12, Sampling: Sampling{Temperature: 2, TopK: 9, Seed: 5}},
+		{MaxNewTokens: 12, LogProbs: true}, {MaxNewTokens: 3, Constraint: &only{[]int32{9, 8, 7}}}, {MaxNewTokens: 0},
+	}
+	b := newBatch(t, r, len(prompts))
+	var all []*Sequence
+	for i, p := range prompts {
+		s, err := b.Start(p.tokens, p.images, options[i])
+		require.NoError(t, err)
+		all = append(all, s)
+	}
+	finish(t, b)
+	options[4].Constraint = &only{[]int32{9, 8, 7}}
+	for i, s := range all {
+		if want := alone(t, r, prompts[i:i+1], options[i])[0]; s.Err != nil || !slices.Equal(s.Result.IDs, want) {
+			t.Errorf("prompt %d: %v, %v, want %v", i, s.Result.IDs, s.Err, want)
+		}
+	}
+}
+
+// TestBatchRoom: a sequence that does not fit waits, one that never fits is told so, and one that is
+// cancelled makes room.
+func TestBatchRoom(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	r.Processor.EOS = nil
+	prompts := batchPrompts(t, r)
+	b := newBatch(t, r, 2)
+	start := func(i, tokens int) (*Sequence, error) {
+		return b.Start(prompts[i].tokens, prompts[i].images, Options{MaxNewTokens: tokens})
+	}
+	var tooLong *ContextError
+	if _, err := b.Start(chat.Tokens{IDs: make([]int32, 500)}, nil, Options{MaxNewTokens: 1}); !errors.As(err, &tooLong) {
+		t.Errorf("a prompt as long as the context: %v", err)
+	}
+	first, err := start(0, 100)
+	require.NoError(t, err)
+	second, err := start(5, 10_000) // up to the context
+	require.NoError(t, err)
+	if _, err := start(2, 1); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("a third sequence of two: %v", err)
+	}
+	require.NoError(t, b.Step(t.Context()))
+	gone := errors.New("the client left")
+	b.Cancel(first, gone)
+	if first.Err != gone || !first.Done {
+		t.Errorf("a cancelled sequence: %+v", first)
+	}
+	third, err := start(2, 1)
+	require.NoError(t, err)
+	finish(t, b)
+	if third.Err != nil || len(third.Result.IDs) != 1 || second.Err != nil || len(second.ids) != 500 {
+		t.Errorf("%v and %d tokens, %v and %d", third.Err, len(third.Result.IDs), second.Err, len(second.ids))
+	}
+}
