@@ -380,6 +380,9 @@ func (s *Batched) finish(w *work, err error) {
 		}
 	}
 	w.cancel()
+	if w.usage.FirstToken = w.answer.sinceFirst(w.job.since); w.Ended != nil {
+		w.Ended(w.usage)
+	}
 	w.answer.End(w.usage, err)
 	s.running = slices.DeleteFunc(s.running, func(o *work) bool { return o == w })
 	if s.held == w {

@@ -79,7 +79,7 @@ func TestPage(t *testing.T) {
 
 // TestPageStops: Esc ends an answer under way, for the server too.
 func TestPageStops(t *testing.T) {
-	script := &scripted{events: []serve.Event{{Text: "It is"}}, waits: true, left: make(chan struct{})}
+	script := &scripted{events: []serve.Event{{Text: "It is"}}, waits: true, begun: make(chan struct{}), left: make(chan struct{})}
 	do, wait := openPage(t, script)
 	wait(`document.title === 'tiny'`)
 	do(chromedp.SendKeys("#text", "what color is it?"+kb.Enter))
