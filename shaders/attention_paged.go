@@ -97,7 +97,7 @@ func attentionPagedCases() []Case {
 		return append(in, Input{}, Input{N: q}, Input{N: q / int(p.HeadDim)})
 	}) {
 		a := c.Params.(AttentionParams)
-		if a.Queries > 4 || a.Batch > 1000 {
+		if a.Queries > narrowQueries {
 			continue
 		}
 		p := AttentionPagedParams{a.Batch, a.Queries, (a.Keys + rows - 1) / rows * rows, a.Heads, a.KVHeads, a.HeadDim, rows, a.Scale}
