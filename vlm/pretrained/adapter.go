@@ -114,6 +114,7 @@ func openAdapted(path, dir string) (a adapted, err error) {
 	if a.Decoder, err = OpenAny(path); err != nil {
 		return a, err
 	}
+	a.leaveEmbedders(a.model.Config)
 	if err := a.check(dir); err != nil {
 		return a, errors.Join(err, a.Close())
 	}
@@ -130,6 +131,14 @@ func OpenAny(path string) (*Decoder, error) {
 		return Open(path)
 	}
 	return openWhole(path)
+}
+
+// leaveEmbedders leaves out the embedders of a Gemma 4 folder if the model has its own beside the
+// decoder.
+func (p *Decoder) leaveEmbedders(c vlm.Config) {
+	if w := p.Whole; w != nil && w.IsGemma() && !c.IsGemma() {
+		p.Whole = nil
+	}
 }
 
 // check returns an error if the base does not fit the adapter, and warns if it fits but has other
@@ -258,7 +267,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 	c.Adapter = nil
 	merged := &Decoder{Path: path, Text: c.Text, config: p.config, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
 	if !c.TextOnly() {
-		merged.model = &c
+		merged.Whole = &c
 	}
 	return merged, nil
 }

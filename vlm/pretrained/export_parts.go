@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"patchwork/nn/safetensors"
@@ -31,11 +30,6 @@ func (p *Decoder) wholeFolder() *setSource {
 var nestedParts = [][2]string{
 	{"vision_embedder.", "model.embed_vision."}, {"embed_vision.", "model.embed_vision.multimodal_embedder."},
 	{"embed_audio.", "model.embed_audio.multimodal_embedder."},
-}
-
-// isGemmaPart reports whether a parameter is one of Gemma's embedders.
-func isGemmaPart(name string) bool {
-	return slices.ContainsFunc(nestedParts, func(part [2]string) bool { return strings.HasPrefix(name, part[0]) })
 }
 
 // partName is the name in the files of a parameter that is not the decoder's.
@@ -80,28 +74,6 @@ func (s *setSource) readPositions(table string, axis, from int, dst []float32) e
 	return nil
 }
 
-// wholeConfig parses a Gemma 4's config.json with its embedders; nil: it is another model, or the
-// folder has only the decoder's weights.
-func (s *setSource) wholeConfig(data []byte) (*vlm.Config, error) {
-	var kind struct {
-		ModelType string `json:"model_type"`
-	}
-	_ = json.Unmarshal(data, &kind) // it has been parsed
-	_, hasImages := s.Tensor(s.partName("vision_embedder.patch_dense.weight"))
-	_, hasSound := s.Tensor(s.partName("embed_audio.embedding_projection.weight"))
-	if kind.ModelType != vlm.GemmaModelType || !hasImages && !hasSound {
-		return nil, nil
-	}
-	c, err := vlm.ParseGemma(data)
-	if !hasImages {
-		c.Vision = vlm.VisionConfig{}
-	}
-	if !hasSound {
-		c.Audio = vlm.AudioConfig{}
-	}
-	return &c, err
-}
-
 // otherEntries are the file entries of the parts that are not the decoder's, copied.
 func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []safetensors.Entry, err error) {
 	for _, name := range s.Names() {
@@ -109,15 +81,12 @@ func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []s
 			continue
 		}
 		t, _ := s.Tensor(name)
-		values := func() ([]float32, error) {
+		e, err := floatEntry(name, dtype, t.Shape, func() ([]float32, error) {
 			x := make([]float32, t.Size())
 			return x, errors.Join(ctx.Err(), s.ReadFloats(name, 0, x))
-		}
-		e := safetensors.Floats(name, t.Shape, values)
-		if dtype != "f32" {
-			if e, err = safetensors.HalfFloats(name, strings.ToUpper(dtype), t.Shape, values); err != nil {
-				return nil, err
-			}
+		})
+		if err != nil {
+			return nil, err
 		}
 		entries = append(entries, e)
 	}

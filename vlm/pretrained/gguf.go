@@ -25,14 +25,14 @@ func openGGUF(path string) (*Decoder, error) {
 		return nil, err
 	}
 	p := &Decoder{Path: path, processor: func(patches int) (*vlm.Processor, error) { return ggufProcessor(f, patches) }}
-	if p.model, err = ggufModel(f); err != nil {
+	if p.Whole, err = ggufModel(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	if err := f.Readable(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if p.model != nil {
-		p.Text = p.model.Text
+	if p.Whole != nil {
+		p.Text = p.Whole.Text
 	} else if p.Text, err = ggufConfig(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}

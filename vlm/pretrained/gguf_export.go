@@ -97,10 +97,7 @@ func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	m, proc, err := p.structure()
-	if err == nil {
-		err = p.Check(m)
-	}
+	m, proc, err := p.checked()
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, p.Close())
 	}
@@ -109,11 +106,8 @@ func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error
 
 // structure makes the model that the files describe, and its processor.
 func (p *Decoder) structure() (*vlm.Model, *vlm.Processor, error) {
-	c, patches := p.Config(), 0
-	if p.model != nil {
-		c, patches = *p.model, p.model.Vision.Patches()
-	}
-	proc, err := p.Processor(patches)
+	c := p.wholeOrText()
+	proc, err := p.Processor(c.Vision.Patches())
 	if err = hear(c, proc, err); err != nil {
 		return nil, nil, err
 	}
@@ -342,10 +336,13 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	return pairs, nil
 }
 
-// openWhole opens a model with its image embedder: a folder or a GGUF file.
+// openWhole opens a model with its embedders: a folder or a GGUF file.
 func openWhole(path string) (*Decoder, error) {
-	if isFile(path) {
+	switch {
+	case isFile(path):
 		return openGGUF(path)
+	case isGemmaFolder(path):
+		return openGemma(path)
 	}
 	p, err := openModelDecoder(path)
 	if err != nil {
@@ -355,7 +352,7 @@ func openWhole(path string) (*Decoder, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	p.model, p.weights = &c, wholeSource{p.weights.(modelSource).setSource}
+	p.Whole, p.weights = &c, wholeSource{p.weights.(modelSource).setSource}
 	return p, nil
 }
 

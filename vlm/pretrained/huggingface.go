@@ -40,9 +40,6 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	source := newSetSource(set)
 	source.unitNorms = p.Text.UnitNorms()
 	p.weights = source
-	if p.Whole, err = source.wholeConfig(data); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), set.Close())
-	}
 	if p.Text.TieWordEmbeddings {
 		err = source.checkTied(p)
 	}

@@ -19,7 +19,7 @@ func Plan(path string, o LoadOptions) (*vlm.Model, error) {
 	if isFile(path) {
 		return planFile(path, o)
 	}
-	config, err := planConfig(path)
+	config, err := readFolderConfig(path)
 	if err != nil {
 		return nil, err
 	}
@@ -31,14 +31,37 @@ func Plan(path string, o LoadOptions) (*vlm.Model, error) {
 	return m, nil
 }
 
-// planConfig reads the configuration of a folder.
-func planConfig(path string) (vlm.Config, error) {
-	isDecoder, err := IsDecoder(path)
+// ReadConfig reads the configuration of a model or a decoder, without its weights.
+func ReadConfig(path string) (vlm.Config, error) {
+	if !isFile(path) {
+		return readFolderConfig(path)
+	}
+	p, err := openGGUF(path)
+	if err != nil {
+		return vlm.Config{}, err
+	}
+	defer p.Close()
+	return p.wholeOrText(), nil
+}
+
+// wholeOrText is the configuration with embedders, if there are any, or of the decoder alone.
+func (p *Decoder) wholeOrText() vlm.Config {
+	if p.Whole != nil {
+		return *p.Whole
+	}
+	return p.Config()
+}
+
+// readFolderConfig reads the configuration of a folder.
+func readFolderConfig(path string) (vlm.Config, error) {
+	kind, err := folderKind(path)
 	switch {
 	case err != nil:
 		return vlm.Config{}, err
-	case !isDecoder:
+	case kind == modelFolder:
 		return vlm.ReadConfig(path)
+	case kind == gemmaFolder:
+		return readGemmaConfig(path)
 	}
 	p, err := readHuggingFace(path)
 	if err != nil {
@@ -53,11 +76,7 @@ func planFile(path string, o LoadOptions) (*vlm.Model, error) {
 		return nil, err
 	}
 	defer p.Close()
-	config := p.Config()
-	if p.model != nil {
-		config = *p.model
-	}
-	m, err := vlm.NewModel(config, vlm.Init{})
+	m, err := vlm.NewModel(p.wholeOrText(), vlm.Init{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -72,7 +72,11 @@ func (t *trainer) openBase() (err error) {
 	if err != nil {
 		return err
 	}
-	if t.base, err = pretrained.OpenAny(path); err != nil {
+	open := pretrained.OpenAny
+	if t.Decoder != "" {
+		open = pretrained.Open
+	}
+	if t.base, err = open(path); err != nil {
 		return err
 	}
 	if err := t.base.Check(t.model); err != nil {

@@ -74,6 +74,42 @@ func (r Recipe) withText(text vlm.TextConfig) Recipe {
 	return r
 }
 
+// withModel returns the recipe as used for training a Gemma 4, whose sizes of images and sound are the
+// model's, but for the tokens of an image, if the recipe has the model's sizes already.
+func (r Recipe) withModel(c vlm.Config) Recipe {
+	if !c.IsGemma() {
+		return r
+	}
+	if !c.Vision.SameButTokens(r.Vision) {
+		r.Vision = c.Vision
+	}
+	r.Text, r.Audio = &c.Text, c.Audio
+	return r
+}
+
+// ModelOptions are what a recipe changes of the model that it starts from.
+type ModelOptions struct {
+	// KeepAttention: the mode of attention is the recipe's, also for Gemma 4, which was trained with one.
+	KeepAttention bool
+	ImageTokens   int // of an image, at most; 0 = the model's
+}
+
+// WithModel returns the recipe as used for training the model of a path.
+func (r Recipe) WithModel(path string, o ModelOptions) (Recipe, error) {
+	c, err := pretrained.ReadConfig(path)
+	if err != nil {
+		return r, err
+	}
+	if c.IsGemma() && !o.KeepAttention {
+		r.Attention = c.Attention
+	}
+	if r = r.withModel(c); o.ImageTokens == 0 {
+		return r, nil
+	}
+	r.Vision = c.Vision
+	return r, r.Vision.SetImageTokens(o.ImageTokens)
+}
+
 // WithDecoder returns the recipe as used for training from a pretrained decoder.
 func (r Recipe) WithDecoder(path string) (Recipe, error) {
 	p, err := pretrained.Open(path)

@@ -380,6 +380,10 @@ func (t *trainer) openModel() error {
 		if t.model, t.processor, err = pretrained.OpenModel(t.Model); err != nil {
 			return err
 		}
+		t.Recipe = t.Recipe.withModel(t.model.Config)
+		if t.model.Config.Vision.SameButTokens(t.Recipe.Vision) {
+			t.model.Config.Vision = t.Recipe.Vision
+		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
 		return t.adaptModel()
 	}

@@ -39,6 +39,7 @@ type options struct {
 	attention, turns, loss, dtype, recompute, optimizer, qat string
 	resume, noShuffle, printConfig, dryRun                   bool
 	shardOptimizer                                           bool
+	imageTokens                                              int
 	rankTimeout                                              time.Duration
 	recipe                                                   train.Recipe
 	adapter                                                  vlm.Adapter
@@ -84,8 +85,13 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		return train.Recipe{}, usage.Errorf("--mean-colors cannot be changed in the model that --model names; leave it out")
 	case s.Changed("image-size") && f.model != "":
 		return train.Recipe{}, usage.Errorf("--image-size cannot be changed in the model that --model names; leave it out")
+	case f.imageTokens > 0 && f.model == "":
+		return train.Recipe{}, usage.Errorf("--image-tokens is for a model that --model names; use --image-size keep:%d", f.imageTokens)
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+	}
+	if err := cli.CheckImageTokens(f.imageTokens); err != nil {
+		return train.Recipe{}, err
 	}
 	r, err := f.base(s)
 	if err != nil {
@@ -137,6 +143,12 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			return r, usage.Errorf("--image-size: %v", err)
 		}
 	}
+	if f.model != "" {
+		o := train.ModelOptions{KeepAttention: s.Changed("attention") || f.config != "" || f.resumes(), ImageTokens: f.imageTokens}
+		if r, err = r.WithModel(f.model, o); err != nil {
+			return r, fmt.Errorf("--model %s: %w", f.model, err)
+		}
+	}
 	f.adapt(s, &r)
 	if err := r.Check(); err != nil {
 		return r, usage.Error{Err: err}
@@ -186,6 +198,15 @@ func (f *options) base(s *pflag.FlagSet) (train.Recipe, error) {
 		return r, usage.Error{Err: err}
 	}
 	return r, nil
+}
+
+// resumes reports whether a run is resumed.
+func (f *options) resumes() bool {
+	if !f.resume || f.out == "" {
+		return false
+	}
+	_, saved, err := train.SavedRecipe(f.out)
+	return saved && err == nil
 }
 
 func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
