@@ -59,10 +59,30 @@ func ParseGemma(data []byte) (c Config, err error) {
 	if err := json.Unmarshal(data, &parts); err != nil {
 		return c, err
 	}
-	c = Config{ModelType: ModelType, Attention: packing.Document, FormatVersion: FormatVersion, ImageTokenID: parts.ImageTokenID, AudioTokenID: parts.AudioTokenID}
-	if c.Text, err = ParseText(data); err != nil {
+	text, err := ParseText(data)
+	if err != nil {
 		return c, err
 	}
+	return parts.with(text)
+}
+
+// WithGemmaParts is the configuration of a decoder with the embedders that fields of a Gemma 4's
+// config.json describe.
+func WithGemmaParts(text TextConfig, fields map[string]any) (c Config, err error) {
+	parts := defaultGemmaParts
+	data, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(data, &parts)
+	}
+	if err != nil {
+		return c, err
+	}
+	return parts.with(text)
+}
+
+// with is the configuration of a decoder with the embedders.
+func (parts gemmaParts) with(text TextConfig) (Config, error) {
+	c := Config{ModelType: ModelType, Text: text, Attention: packing.Document, FormatVersion: FormatVersion, ImageTokenID: parts.ImageTokenID, AudioTokenID: parts.AudioTokenID}
 	if c.Text.ImagesBothWays {
 		c.Attention = packing.DocumentBidirectionalImage
 	}

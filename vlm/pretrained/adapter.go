@@ -98,7 +98,7 @@ type adapted struct {
 }
 
 // openAdapted opens a base and the model that an adapter makes of it.
-func openAdapted(path, dir string) (a adapted, err error) {
+func openAdapted(path, mmproj, dir string) (a adapted, err error) {
 	if _, err := os.Stat(filepath.Join(dir, AdapterWeightsFile)); err != nil {
 		return a, fmt.Errorf("--adapter: %s is not the folder of an adapter: %w", dir, err)
 	}
@@ -111,7 +111,7 @@ func openAdapted(path, dir string) (a adapted, err error) {
 	if a.base, err = readBase(dir); err != nil {
 		return a, err
 	}
-	if a.Decoder, err = OpenAny(path); err != nil {
+	if a.Decoder, err = openParts(path, mmproj); err != nil {
 		return a, err
 	}
 	a.leaveEmbedders(a.model.Config)
@@ -131,6 +131,14 @@ func OpenAny(path string) (*Decoder, error) {
 		return Open(path)
 	}
 	return openWhole(path)
+}
+
+// openParts is OpenAny of a model whose embedders may be in a file of their own; mmproj "" = they are not.
+func openParts(path, mmproj string) (*Decoder, error) {
+	if mmproj == "" {
+		return OpenAny(path)
+	}
+	return openSplit(path, mmproj)
 }
 
 // leaveEmbedders leaves out the embedders of a Gemma 4 folder if the model has its own beside the
@@ -181,7 +189,7 @@ func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor,
 
 // loadAdapted loads a base with an adapter.
 func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
-	a, err := openAdapted(path, o.Adapter)
+	a, err := openAdapted(path, o.MMProj, o.Adapter)
 	if err != nil {
 		return nil, err
 	}
@@ -238,8 +246,8 @@ func readAdapter(m *vlm.Model, dev engine.Device, dir string) error {
 
 // openMerged opens a base with an adapter as one model without adapters: its matrices are the
 // base's, decoded if they are quantised, plus the adapters' products.
-func openMerged(path, dir string) (*Decoder, error) {
-	opened, err := openAdapted(path, dir)
+func openMerged(path, mmproj, dir string) (*Decoder, error) {
+	opened, err := openAdapted(path, mmproj, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type ExportOptions struct {
 	Out         string
 	DecoderOnly bool   // write only the decoder of a model folder, in a form that transformers reads
 	DType       string // f32, f16 or bf16
+	MMProj      string // file of the embedders of a Gemma 4 whose decoder is Model, in llama.cpp's form; "" = none
 	Adapter     string // folder of an adapter to merge into the model; "" = none
 	Quantize    string // write one GGUF file with tensors of this type, one of Quantizations; "" = a folder
 }
@@ -86,13 +87,13 @@ func modelEntries(ctx context.Context, p *Decoder, m *vlm.Model, dtype string, f
 // openSource opens what is to be exported: a model with its embedder, or a decoder.
 func openSource(o ExportOptions) (p *Decoder, err error) {
 	if o.Adapter != "" {
-		if p, err = openMerged(o.Model, o.Adapter); err == nil && o.DecoderOnly {
+		if p, err = openMerged(o.Model, o.MMProj, o.Adapter); err == nil && o.DecoderOnly {
 			p.Whole = nil
 		}
 		return p, err
 	}
 	if !o.DecoderOnly {
-		return OpenAny(o.Model)
+		return openParts(o.Model, o.MMProj)
 	}
 	isDecoder, err := IsDecoder(o.Model)
 	switch {

@@ -58,6 +58,14 @@ func positionAxis(name string) (table string, axis int, ok bool) {
 	return table + "pos_embedding", 1, ok
 }
 
+// jointPositions is positionAxis in files that have one table; ours have two.
+func (s *setSource) jointPositions(name string) (table string, axis int, ok bool) {
+	if _, ours := s.Tensor(name); ours {
+		return "", 0, false
+	}
+	return positionAxis(name)
+}
+
 // readPositions reads whole rows of an axis of a table [side, 2, E].
 func (s *setSource) readPositions(table string, axis, from int, dst []float32) error {
 	name := s.fileName(table)

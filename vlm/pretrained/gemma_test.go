@@ -73,12 +73,17 @@ func (g *tinyGemma) values(p *nn.Param) []float32 {
 
 func (g *tinyGemma) check(t *testing.T, form, path string) {
 	t.Helper()
-	dev := cpu.Open(0)
-	l, err := pretrained.Load(path, dev)
+	l, err := pretrained.Load(path, cpu.Open(0))
 	require.NoError(t, err)
 	defer l.Close()
+	g.compare(t, form, l)
+}
+
+// compare compares a model's parameters with the golden ones.
+func (g *tinyGemma) compare(t *testing.T, form string, l *vlm.Runner) {
+	t.Helper()
 	for _, p := range l.Params.All() {
-		got, err := l.Params.Read(dev, l.Params.Weights, p)
+		got, err := l.Params.Read(l.Device, l.Params.Weights, p)
 		require.NoError(t, err)
 		want := g.values(p)
 		if len(want) == 0 || !slices.Equal(got[:len(want)], want) {

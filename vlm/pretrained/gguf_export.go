@@ -78,6 +78,9 @@ func exportGGUF(ctx context.Context, o ExportOptions) (Description, error) {
 		if err != nil {
 			return Description{}, err
 		}
+		if e.Name == "" { // it is in the entry of another
+			continue
+		}
 		d.addTensor(e)
 		tensors = append(tensors, e)
 	}
@@ -125,6 +128,9 @@ const exportRows = 1 << 22
 // in the source in the same format are copied.
 func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t gguf.Type) (gguf.Entry, error) {
 	name, _ := p.fileName(param)
+	if isGemmaPart(name) {
+		return partEntry(ctx, p, param, name, t), nil
+	}
 	e := gguf.Entry{Name: GGUFName(m.Config.Text.ModelType, name), Type: t, Shape: p.shape(m, param)}
 	if e.Name == "" {
 		return e, fmt.Errorf("parameter %s has no name in a GGUF file", param.Name)
@@ -159,7 +165,7 @@ func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t
 					return err
 				}
 				if i := slices.IndexFunc(values, nonFinite); i >= 0 {
-					return fmt.Errorf("value %d is %v; the model is damaged, or its training diverged", row*cols+i, values[i])
+					return damagedError(row*cols+i, values[i])
 				}
 				data = encode(t, permute(values, cols, head))
 			}
@@ -170,6 +176,10 @@ func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t
 		return nil
 	}
 	return e, nil
+}
+
+func damagedError(i int, value float32) error {
+	return fmt.Errorf("value %d is %v; the model is damaged, or its training diverged", i, value)
 }
 
 func nonFinite(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }

@@ -180,7 +180,7 @@ func (s *setSource) equal(a, b string) (bool, error) {
 }
 
 func (s *setSource) shape(name string) ([]int, bool) {
-	if table, _, ok := positionAxis(name); ok {
+	if table, _, ok := s.jointPositions(name); ok {
 		t, ok := s.Tensor(s.fileName(table))
 		if !ok || len(t.Shape) != 3 || t.Shape[1] != 2 {
 			return t.Shape, ok
@@ -192,7 +192,7 @@ func (s *setSource) shape(name string) ([]int, bool) {
 }
 
 func (s *setSource) read(name string, from int, dst []float32) error {
-	if table, axis, ok := positionAxis(name); ok {
+	if table, axis, ok := s.jointPositions(name); ok {
 		return s.readPositions(table, axis, from, dst)
 	}
 	if err := s.ReadFloats(s.fileName(name), from, dst); err != nil || !s.unitNorms || !isNorm(name) {

@@ -194,6 +194,9 @@ func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error
 	if o.Adapter != "" {
 		return loadAdapted(path, dev, o)
 	}
+	if o.MMProj != "" {
+		return loadSplit(path, dev, o)
+	}
 	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
@@ -276,6 +279,21 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 		return nil, err
 	}
 	defer p.Close()
+	o.store(m, p.format)
+	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
+}
+
+// loadSplit loads a decoder with embedders in a file of their own.
+func loadSplit(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
+	p, err := openSplit(path, o.MMProj)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	m, proc, err := p.checked()
+	if err != nil {
+		return nil, err
+	}
 	o.store(m, p.format)
 	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
 }

@@ -16,7 +16,7 @@ func Plan(path string, o LoadOptions) (*vlm.Model, error) {
 	if o.Adapter != "" {
 		return nil, errors.New("--adapter cannot be planned; its base alone can")
 	}
-	if isFile(path) {
+	if isFile(path) || o.MMProj != "" {
 		return planFile(path, o)
 	}
 	config, err := readFolderConfig(path)
@@ -71,7 +71,7 @@ func readFolderConfig(path string) (vlm.Config, error) {
 }
 
 func planFile(path string, o LoadOptions) (*vlm.Model, error) {
-	p, err := openGGUF(path)
+	p, err := openParts(path, o.MMProj)
 	if err != nil {
 		return nil, err
 	}
