@@ -139,10 +139,13 @@ func (c *Config) IsGemma() bool {
 
 // GemmaFields are the fields of a Gemma 4's config.json as ParseGemma reads them.
 func (c *Config) GemmaFields() (map[string]any, error) {
-	text := map[string]any{}
 	data, err := json.Marshal(c.Text)
-	if err == nil {
-		err = json.Unmarshal(data, &text)
+	if err != nil {
+		return nil, err
+	}
+	text, err := DecodeFields(data)
+	if err != nil {
+		return nil, err
 	}
 	if c.Attention != packing.DocumentBidirectionalImage {
 		text["use_bidirectional_attention"] = nil
@@ -166,5 +169,5 @@ func (c *Config) GemmaFields() (map[string]any, error) {
 			"model_type": GemmaModelType + "_audio", "audio_embed_dim": a.FrameSize, "rms_norm_eps": a.RMSNormEps,
 		}
 	}
-	return out, err
+	return out, nil
 }

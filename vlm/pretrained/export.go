@@ -221,8 +221,8 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	var out map[string]any
-	if err := json.Unmarshal(text, &out); err != nil {
+	out, err := vlm.DecodeFields(text)
+	if err != nil {
 		return nil, err
 	}
 	out["architectures"] = []string{vlm.Architectures[c.ModelType]}

@@ -2,7 +2,6 @@ package pretrained
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -104,8 +103,8 @@ func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []s
 // wholeConfig is config.json of a folder with all parts: as it was read, but for what an export
 // changes.
 func (p *Decoder) wholeConfig(proc *vlm.Processor, dtype string) (map[string]any, error) {
-	var out map[string]any
-	if err := json.Unmarshal(p.config, &out); err != nil {
+	out, err := vlm.DecodeFields(p.config)
+	if err != nil {
 		return nil, err
 	}
 	if text, ok := out["text_config"].(map[string]any); ok {
