@@ -277,7 +277,7 @@ type session struct {
 func (s *session) warnNoFile() {
 	c := s.generator.Config
 	switch {
-	case c.TextOnly() || len(s.images)+len(s.clips) > 0:
+	case c.TextOnly() || c.IsGemma() || len(s.images)+len(s.clips) > 0: // a Gemma answers without too
 	case c.Vision.None():
 		slog.Warn("the model was trained on questions about sound, but none was given; --audio FILE adds it")
 	default:
