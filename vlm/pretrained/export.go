@@ -99,8 +99,13 @@ func openSource(o ExportOptions) (p *Decoder, err error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case isDecoder || isGemmaFolder(o.Model):
+	case isDecoder:
 		return Open(o.Model)
+	case isForeign(o.Model):
+		if p, err = openWhole(o.Model); err == nil {
+			p.Whole = nil
+		}
+		return p, err
 	}
 	return openModelDecoder(o.Model)
 }

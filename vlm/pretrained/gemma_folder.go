@@ -16,9 +16,10 @@ import (
 type kindOfFolder int
 
 const (
-	decoderFolder kindOfFolder = iota // a decoder alone, in Hugging Face's layout
-	modelFolder                       // a model that vlmtool has written
-	gemmaFolder                       // a Gemma 4 with its embedders, in Hugging Face's layout
+	decoderFolder  kindOfFolder = iota // a decoder alone, in Hugging Face's layout
+	modelFolder                        // a model that vlmtool has written
+	gemmaFolder                        // a Gemma 4 with its embedders, in Hugging Face's layout
+	prefixedFolder                     // a model of this kind that another program has saved
 )
 
 // folderKind returns what a folder holds.
@@ -39,6 +40,8 @@ func folderKind(dir string) (kindOfFolder, error) {
 	switch {
 	case c.ModelType == vlm.ModelType:
 		return modelFolder, nil
+	case hasPrefixes(dir):
+		return prefixedFolder, nil
 	case c.ModelType != vlm.GemmaModelType || isNull(c.Vision) && isNull(c.Audio):
 		return decoderFolder, nil
 	}
@@ -48,9 +51,10 @@ func folderKind(dir string) (kindOfFolder, error) {
 	return gemmaFolder, nil
 }
 
-func isGemmaFolder(dir string) bool {
+// isForeign reports whether a folder holds a model with its embedders in a layout that is not vlmtool's.
+func isForeign(dir string) bool {
 	kind, err := folderKind(dir)
-	return err == nil && kind == gemmaFolder
+	return err == nil && (kind == gemmaFolder || kind == prefixedFolder)
 }
 
 // gemmaPartsIn reports which embedders the weights of a folder have: both, as far as config.json says

@@ -348,11 +348,16 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 
 // openWhole opens a model with its embedders: a folder or a GGUF file.
 func openWhole(path string) (*Decoder, error) {
-	switch {
-	case isFile(path):
+	if isFile(path) {
 		return openGGUF(path)
-	case isGemmaFolder(path):
+	}
+	switch kind, err := folderKind(path); {
+	case err != nil:
+		return nil, err
+	case kind == gemmaFolder:
 		return openGemma(path)
+	case kind == prefixedFolder:
+		return openPrefixed(path)
 	}
 	p, err := openModelDecoder(path)
 	if err != nil {

@@ -114,7 +114,7 @@ func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) e
 
 // ReadWeights reads the weights of a model's folder or GGUF file onto the device.
 func ReadWeights(m *vlm.Model, dev engine.Device, path string) error {
-	if !isFile(path) && !isGemmaFolder(path) {
+	if !isFile(path) && !isForeign(path) {
 		return readFolder(m, dev, path)
 	}
 	p, err := openChecked(path, m)
@@ -270,7 +270,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	if m.Config.Adapter != nil {
 		return nil, fmt.Errorf("%s has only an adapter's weights; give its base as --model, and the folder adapter of its run as --adapter", path)
 	}
-	if !isFile(path) && !isGemmaFolder(path) {
+	if !isFile(path) && !isForeign(path) {
 		o.store(m, nil)
 		return newRunner(path, m, proc, dev, func() error { return readFolder(m, dev, path) })
 	}
@@ -317,7 +317,7 @@ func OpenModel(path string) (*vlm.Model, *vlm.Processor, error) {
 
 // openConfig reads the configuration and the processor of a model.
 func openConfig(path string) (c vlm.Config, proc *vlm.Processor, err error) {
-	if !isFile(path) && !isGemmaFolder(path) {
+	if !isFile(path) && !isForeign(path) {
 		if c, err = vlm.ReadConfig(path); err == nil {
 			proc, err = loadProcessor(path, c.Vision.Patches())
 		}

@@ -62,6 +62,12 @@ func readFolderConfig(path string) (vlm.Config, error) {
 		return vlm.ReadConfig(path)
 	case kind == gemmaFolder:
 		return readGemmaConfig(path)
+	case kind == prefixedFolder:
+		p, err := openPrefixed(path)
+		if err != nil {
+			return vlm.Config{}, err
+		}
+		return *p.Whole, p.Close()
 	}
 	p, err := readHuggingFace(path)
 	if err != nil {
