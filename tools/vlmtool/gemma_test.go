@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +118,41 @@ func TestGemma(t *testing.T) {
 	} {
 		if got := vlmtool(args...); got.code == 0 || !strings.Contains(got.stderr, want) || strings.Count(got.stderr, "\n") > 2 {
 			t.Errorf("%v: want %q: %+v", args, want, got)
+		}
+	}
+}
+
+// TestGemmaFigures: attention is drawn on pictures of several shapes, and a Gemma 4's embedder as others.
+func TestGemmaFigures(t *testing.T) {
+	folder, dir := gemmatest.Folder(t), t.TempDir()
+	wide, tall, out := filepath.Join(dir, "wide.png"), filepath.Join(dir, "tall.png"), filepath.Join(dir, "out.png")
+	require.NoError(t, os.WriteFile(wide, grayPNG(t, color.Gray{80}, 90, 30), 0o644))
+	require.NoError(t, os.WriteFile(tall, grayPNG(t, color.Gray{180}, 20, 70), 0o644))
+	got := vlmtool("infer", "--model", folder, "--device", "cpu", "--json", "--max-new-tokens", "12", "--image-tokens", "8", "--image", wide, "--image", tall, "--prompt", "what?", "--explain", out)
+	var r infer.Result
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || len(r.Explain.Words) == 0 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	for _, w := range r.Explain.Words {
+		if sum := w.Image + w.Prompt + w.Answer; math.Abs(sum-1) > 1e-5 || len(w.Layers) != 6 || len(w.Patches) != 5 {
+			t.Errorf("%q: shares sum to %g, %d layers, %d patches", w.Text, sum, len(w.Layers), len(w.Patches))
+		}
+		for _, p := range w.Patches { // 1 row of 4 or 5 columns, and up to 5 rows of 1 column
+			if p.Image == 0 && p.Row > 1 || p.Image == 1 && p.Column > 1 {
+				t.Errorf("patch %+v is in no such picture", p)
+			}
+		}
+	}
+	figures := filepath.Join(dir, "figures")
+	got = vlmtool("inspect", folder, "--figures", figures, "--image", wide)
+	if got.code != 0 || strings.Count(got.stdout, "\n") != 3 {
+		t.Fatalf("%+v", got)
+	}
+	for _, file := range append(strings.Fields(got.stdout), out) {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if _, err := png.Decode(bytes.NewReader(data)); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

@@ -100,7 +100,9 @@ func TestPrefixedMistakes(t *testing.T) {
 			d.Rename("llm.model.layers.1.mlp.up_proj.weight", "llm.model.layers.1.mlp.fc_in.weight", false)
 		}, []string{"embedder.ln2.weight [48]", "model.layers.1.mlp.up_proj.weight [96 48]", "not used: ", "vision.norm.weight", "llm.model.layers.1.mlp.fc_in.weight"}},
 		{func(d *vlmtest.TinyDecoder) { d.Shapes["vision.x_pos_emb"] = []int{1, 48, 6} }, []string{"embedder.x_pos_emb [6 48] (vision.x_pos_emb is [48 6])"}},
-		{func(d *vlmtest.TinyDecoder) { d.Shapes["extra.scale"], d.Weights["extra.scale"] = []int{1}, []float32{1} }, []string{"belong to no parameter: extra.scale"}},
+		{func(d *vlmtest.TinyDecoder) {
+			d.Shapes["extra.scale"], d.Weights["extra.scale"] = []int{1}, []float32{1}
+		}, []string{"belong to no parameter: extra.scale"}},
 		{func(d *vlmtest.TinyDecoder) { d.Config = map[string]any{"image_size": 32} }, []string{"put the config.json of the decoder"}},
 		{func(d *vlmtest.TinyDecoder) { d.Shapes["vision.fc.weight"] = []int{144, 64} }, []string{"square patch of 3 channels"}},
 	} {
