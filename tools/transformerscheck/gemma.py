@@ -1,11 +1,11 @@
 """Trains a tiny Gemma 4 that transformers has made, and opens the result in transformers again. For developers.
 
     make build
-    python tools/transformerscheck/gemma.py [FOLDER]     (needs pip install torch transformers pillow, and Go)
+    python tools/transformerscheck/gemma.py [FOLDER]     (needs pip install torch transformers peft pillow, and Go)
 
 A random Gemma4Unified model is saved by transformers. vlmtool trains adapters on it for ten steps with pictures, and
 export --merge writes the merged folder. Logits of a text and of a prompt with a picture are compared: of the model as
-made, of the base with its adapter here against the merged folder there, and of the merged folder on both sides. The masks
+made, of the base with its adapter here against the merged folder there, and of the merged folder on both sides; PEFT opens the adapter too. The masks
 are those of `create_masks_for_generate`, which the project follows; transformers' plain forward lets a picture see itself
 on layers without a window too. The exit code is 1 beyond 1e-4.
 """
@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from PIL import Image, ImageDraw
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import Gemma4UnifiedConfig, Gemma4UnifiedForConditionalGeneration, PreTrainedTokenizerFast
@@ -111,9 +112,11 @@ def prompts(folder: Path, picture: str) -> list[Path]:
 
 
 @torch.no_grad()
-def theirs(folder: Path, prompt: Path, seen: dict, plain: bool = False) -> torch.Tensor:
+def theirs(folder: Path, prompt: Path, seen: dict, plain: bool = False, adapter: Path | None = None) -> torch.Tensor:
     """Logits [T, V] by transformers, with the pixels that vlmtool has made of the picture."""
     model = Gemma4UnifiedForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     ids = torch.tensor([json.loads(prompt.read_text())["ids"]])
     kinds = (ids == 307).long()
     given = {"input_ids": ids, "mm_token_type_ids": kinds, "use_cache": False}
@@ -147,7 +150,8 @@ def main(folder: Path) -> int:
         before, after = ours(base, prompt), ours(merged, prompt)
         apart = ours(base, prompt, run / "adapter")
         hub, hub_merged = theirs(base, prompt, before), theirs(merged, prompt, after)
-        pairs = {"as made": (before, hub), "merged": (after, hub_merged), "base and adapter": (apart, hub_merged)}
+        pairs = {"as made": (before, hub), "merged": (after, hub_merged), "base and adapter": (apart, hub_merged),
+                 "adapter in PEFT": (apart, theirs(base, prompt, after, adapter=run / "adapter"))}
         for name, (mine, want) in pairs.items():
             difference = (torch.tensor(mine["logits"]) - want).abs().max().item()
             print(f"{prompt.stem}, {name}: {len(want)} tokens, logits differ by {difference:.2g} of {want.abs().max():.3g}")

@@ -65,20 +65,28 @@ func (s *setSource) jointPositions(name string) (table string, axis int, ok bool
 	return positionAxis(name)
 }
 
-// readPositions reads whole rows of an axis of a table [side, 2, E].
-func (s *setSource) readPositions(table string, axis, from int, dst []float32) error {
-	name := s.fileName(table)
-	t, ok := s.Tensor(name)
+// readAxis reads whole rows of an axis of a table of positions [side, 2, E].
+func readAxis(f tensorFile, name string, axis, from int, dst []float32) error {
+	t, ok := f.Tensor(name)
 	if !ok || len(t.Shape) != 3 {
 		return fmt.Errorf("tensor %q is missing or not of three axes", name)
 	}
 	cols := t.Shape[2]
 	for row := from / cols; len(dst) > 0; row, dst = row+1, dst[cols:] {
-		if err := s.ReadFloats(name, (2*row+axis)*cols, dst[:cols]); err != nil {
+		if err := f.ReadFloats(name, (2*row+axis)*cols, dst[:cols]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// joinAxes makes a table of positions [side, 2, size] of those along both axes, [side, size] each.
+func joinAxes(x, y []float32, size int) []float32 {
+	out := make([]float32, 0, len(x)+len(y))
+	for at := 0; at+size <= min(len(x), len(y)); at += size {
+		out = append(append(out, x[at:at+size]...), y[at:at+size]...)
+	}
+	return out
 }
 
 // otherEntries are the file entries of the parts that are not the decoder's, copied.

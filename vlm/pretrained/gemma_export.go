@@ -84,13 +84,7 @@ func (p *Decoder) positions(table string, side, size int) ([]float32, error) {
 			return nil, err
 		}
 	}
-	out := make([]float32, 0, 2*side*size)
-	for row := range side {
-		for _, axis := range axes {
-			out = append(out, axis[row*size:][:size]...)
-		}
-	}
-	return out, nil
+	return joinAxes(axes[0], axes[1], size), nil
 }
 
 // gemmaConfig is config.json of an exported Gemma 4: as its folder has it, but for what an export

@@ -193,7 +193,7 @@ func (s *setSource) shape(name string) ([]int, bool) {
 
 func (s *setSource) read(name string, from int, dst []float32) error {
 	if table, axis, ok := s.jointPositions(name); ok {
-		return s.readPositions(table, axis, from, dst)
+		return readAxis(s, s.fileName(table), axis, from, dst)
 	}
 	if err := s.ReadFloats(s.fileName(name), from, dst); err != nil || !s.unitNorms || !isNorm(name) {
 		return err
