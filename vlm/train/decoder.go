@@ -94,7 +94,16 @@ type ModelOptions struct {
 	ImageTokens   int // of an image, at most; 0 = the model's
 }
 
-// WithModel returns the recipe as used for training the model of a path.
+// ImageTokensError reports a number of tokens of an image that the model of a path cannot have.
+type ImageTokensError struct {
+	Path string
+	Err  error
+}
+
+func (e *ImageTokensError) Error() string { return fmt.Sprintf("--image-tokens: %s: %v", e.Path, e.Err) }
+
+// WithModel returns the recipe as used for training the model of a path. The error is an
+// *ImageTokensError for tokens that the model cannot have.
 func (r Recipe) WithModel(path string, o ModelOptions) (Recipe, error) {
 	c, err := pretrained.ReadConfig(path)
 	if err != nil {
@@ -107,7 +116,10 @@ func (r Recipe) WithModel(path string, o ModelOptions) (Recipe, error) {
 		return r, nil
 	}
 	r.Vision = c.Vision
-	return r, r.Vision.SetImageTokens(o.ImageTokens)
+	if err := r.Vision.SetImageTokens(o.ImageTokens); err != nil {
+		return r, &ImageTokensError{path, err}
+	}
+	return r, nil
 }
 
 // WithDecoder returns the recipe as used for training from a pretrained decoder.

@@ -145,8 +145,11 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 	}
 	if f.model != "" {
 		o := train.ModelOptions{KeepAttention: s.Changed("attention") || f.config != "" || f.resumes(), ImageTokens: f.imageTokens}
-		if r, err = r.WithModel(f.model, o); err != nil {
-			return r, fmt.Errorf("--model %s: %w", f.model, err)
+		var tokens *train.ImageTokensError
+		if r, err = r.WithModel(f.model, o); errors.As(err, &tokens) {
+			return r, usage.Error{Err: err}
+		} else if err != nil {
+			return r, err
 		}
 	}
 	f.adapt(s, &r)
