@@ -100,7 +100,9 @@ type ImageTokensError struct {
 	Err  error
 }
 
-func (e *ImageTokensError) Error() string { return fmt.Sprintf("--image-tokens: %s: %v", e.Path, e.Err) }
+func (e *ImageTokensError) Error() string {
+	return fmt.Sprintf("--image-tokens: %s: %v", e.Path, e.Err)
+}
 
 // WithModel returns the recipe as used for training the model of a path. The error is an
 // *ImageTokensError for tokens that the model cannot have.
