@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"patchwork/internal/smallfile"
 	"patchwork/nn/safetensors"
@@ -65,13 +66,15 @@ func gemmaPartsIn(dir string) (images, sound bool) {
 		return true, true
 	}
 	defer set.Close()
-	return newSetSource(set).gemmaParts()
+	return gemmaParts(set.Names())
 }
 
-// gemmaParts reports which of Gemma 4's embedders the files have.
-func (s *setSource) gemmaParts() (images, sound bool) {
-	_, images = s.Tensor(s.partName("vision_embedder.patch_dense.weight"))
-	_, sound = s.Tensor(s.partName("embed_audio.embedding_projection.weight"))
+// gemmaParts reports which of Gemma 4's embedders the files have, at least in part.
+func gemmaParts(names []string) (images, sound bool) {
+	for _, name := range names {
+		images = images || strings.HasPrefix(name, "model.vision_embedder.") || strings.HasPrefix(name, "model.embed_vision.")
+		sound = sound || strings.HasPrefix(name, "model.embed_audio.")
+	}
 	return images, sound
 }
 
