@@ -80,7 +80,7 @@ func openAdapted(path, mmproj, dir string) (a adapted, err error) {
 	if a.base, err = readBase(dir); err != nil {
 		return a, err
 	}
-	if a.Decoder, err = openParts(path, mmproj); err != nil {
+	if a.Decoder, err = OpenParts(path, mmproj); err != nil {
 		return a, err
 	}
 	a.leaveEmbedders(a.model.Config)
@@ -102,8 +102,8 @@ func OpenAny(path string) (*Decoder, error) {
 	return openWhole(path)
 }
 
-// openParts is OpenAny of a model whose embedders may be in a file of their own; mmproj "" = they are not.
-func openParts(path, mmproj string) (*Decoder, error) {
+// OpenParts is OpenAny of a model whose embedders may be in a file of their own; mmproj "" = they are not.
+func OpenParts(path, mmproj string) (*Decoder, error) {
 	if mmproj == "" {
 		return OpenAny(path)
 	}

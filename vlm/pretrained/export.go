@@ -48,7 +48,7 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 
 // exportModel writes a model as a folder with another dtype.
 func exportModel(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
-	m, proc, err := p.checked()
+	m, proc, err := p.Structure()
 	if err != nil {
 		return Description{}, err
 	}
@@ -62,8 +62,8 @@ func exportModel(ctx context.Context, p *Decoder, o ExportOptions) (Description,
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
 }
 
-// checked makes the model that the files describe, which have all of its parameters.
-func (p *Decoder) checked() (*vlm.Model, *vlm.Processor, error) {
+// Structure makes the model that the files describe, which have all of its parameters, without weights.
+func (p *Decoder) Structure() (*vlm.Model, *vlm.Processor, error) {
 	m, proc, err := p.structure()
 	if err == nil {
 		err = p.Check(m)
@@ -93,7 +93,7 @@ func openSource(o ExportOptions) (p *Decoder, err error) {
 		return p, err
 	}
 	if !o.DecoderOnly {
-		return openParts(o.Model, o.MMProj)
+		return OpenParts(o.Model, o.MMProj)
 	}
 	isDecoder, err := IsDecoder(o.Model)
 	switch {

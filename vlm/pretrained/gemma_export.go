@@ -14,7 +14,7 @@ import (
 
 // exportGemma writes a Gemma 4 with its embedders as a folder in Hugging Face's layout.
 func exportGemma(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
-	m, proc, err := p.checked()
+	m, proc, err := p.Structure()
 	if err != nil {
 		return Description{}, err
 	}

@@ -55,7 +55,7 @@ func (g *tinyGemma) values(p *nn.Param) []float32 {
 		table := strings.TrimSuffix(strings.TrimSuffix(name, ".x"), ".y")
 		values := g.decoder.Weights["model."+table]
 		if table != name {
-			return axisOf(values, strings.HasSuffix(name, ".y"), p.Shape[1])
+			return vlmtest.AxisOf(values, strings.HasSuffix(name, ".y"), p.Shape[1])
 		}
 		return values
 	}
@@ -160,7 +160,7 @@ func TestGoldenGemmaWhole(t *testing.T) {
 func (g *tinyGemma) checkWhole(t *testing.T, form, path string) {
 	t.Helper()
 	g.check(t, form, path)
-	c := require.Value(pretrained.ReadConfig(path))(t)
+	c := require.Value(pretrained.ReadConfig(path, ""))(t)
 	if c.Vision.None() || c.Audio.None() || c.Attention != packing.DocumentBidirectionalImage {
 		t.Errorf("%s: the configuration is %+v", form, c)
 	}
@@ -181,17 +181,6 @@ func (g *tinyGemma) checkFiles(t *testing.T, dir string) {
 			t.Errorf("%s differs", name)
 		}
 	}
-}
-
-// axisOf are the vectors of columns or of rows in a table [side, 2, cols].
-func axisOf(table []float32, rows bool, cols int) (out []float32) {
-	if rows {
-		table = table[cols:]
-	}
-	for ; len(table) >= cols; table = table[min(2*cols, len(table)):] {
-		out = append(out, table[:cols]...)
-	}
-	return out
 }
 
 // sameLayers compares the descriptions of all layers.

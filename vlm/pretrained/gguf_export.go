@@ -100,7 +100,7 @@ func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	m, proc, err := p.checked()
+	m, proc, err := p.Structure()
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, p.Close())
 	}

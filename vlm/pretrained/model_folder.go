@@ -290,7 +290,7 @@ func loadSplit(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 		return nil, err
 	}
 	defer p.Close()
-	m, proc, err := p.checked()
+	m, proc, err := p.Structure()
 	if err != nil {
 		return nil, err
 	}

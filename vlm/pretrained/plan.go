@@ -31,12 +31,13 @@ func Plan(path string, o LoadOptions) (*vlm.Model, error) {
 	return m, nil
 }
 
-// ReadConfig reads the configuration of a model or a decoder, without its weights.
-func ReadConfig(path string) (vlm.Config, error) {
-	if !isFile(path) {
+// ReadConfig reads the configuration of a model or a decoder, without its weights. mmproj is as for
+// OpenParts.
+func ReadConfig(path, mmproj string) (vlm.Config, error) {
+	if !isFile(path) && mmproj == "" {
 		return readFolderConfig(path)
 	}
-	p, err := openGGUF(path)
+	p, err := OpenParts(path, mmproj)
 	if err != nil {
 		return vlm.Config{}, err
 	}
@@ -77,7 +78,7 @@ func readFolderConfig(path string) (vlm.Config, error) {
 }
 
 func planFile(path string, o LoadOptions) (*vlm.Model, error) {
-	p, err := openParts(path, o.MMProj)
+	p, err := OpenParts(path, o.MMProj)
 	if err != nil {
 		return nil, err
 	}

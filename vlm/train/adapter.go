@@ -72,11 +72,12 @@ func (t *trainer) openBase() (err error) {
 	if err != nil {
 		return err
 	}
-	open := pretrained.OpenAny
 	if t.Decoder != "" {
-		open = pretrained.Open
+		t.base, err = pretrained.Open(path)
+	} else {
+		t.base, err = pretrained.OpenParts(path, t.MMProj)
 	}
-	if t.base, err = open(path); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := t.base.Check(t.model); err != nil {

@@ -74,6 +74,32 @@ func (r Recipe) withText(text vlm.TextConfig) Recipe {
 	return r
 }
 
+// openStart opens the model that a run starts from, without its weights.
+func (t *trainer) openStart() (*vlm.Model, *vlm.Processor, error) {
+	if t.MMProj == "" {
+		return pretrained.OpenModel(t.Model)
+	}
+	p, err := pretrained.OpenParts(t.Model, t.MMProj)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer p.Close()
+	return p.Structure()
+}
+
+// loadStart reads the weights of the model that a run starts from.
+func (t *trainer) loadStart() error {
+	if t.MMProj == "" {
+		return pretrained.ReadWeights(t.model, t.Device, t.Model)
+	}
+	p, err := pretrained.OpenParts(t.Model, t.MMProj)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.LoadWeights(t.Device, t.model)
+}
+
 // withModel returns the recipe as used for training a Gemma 4, whose sizes of images and sound are the
 // model's, but for the tokens of an image, if the recipe has the model's sizes already.
 func (r Recipe) withModel(c vlm.Config) Recipe {
@@ -91,7 +117,8 @@ func (r Recipe) withModel(c vlm.Config) Recipe {
 type ModelOptions struct {
 	// KeepAttention: the mode of attention is the recipe's, also for Gemma 4, which was trained with one.
 	KeepAttention bool
-	ImageTokens   int // of an image, at most; 0 = the model's
+	ImageTokens   int    // of an image, at most; 0 = the model's
+	MMProj        string // as Options.MMProj
 }
 
 // ImageTokensError reports a number of tokens of an image that the model of a path cannot have.
@@ -107,7 +134,7 @@ func (e *ImageTokensError) Error() string {
 // WithModel returns the recipe as used for training the model of a path. The error is an
 // *ImageTokensError for tokens that the model cannot have.
 func (r Recipe) WithModel(path string, o ModelOptions) (Recipe, error) {
-	c, err := pretrained.ReadConfig(path)
+	c, err := pretrained.ReadConfig(path, o.MMProj)
 	if err != nil {
 		return r, err
 	}

@@ -53,10 +53,11 @@ func gemmaRecipe(t *testing.T, folder string) Recipe {
 }
 
 // TestGemmaAdapter trains adapters of the tiny Gemma 4 on pictures and sound, interrupted and not: the
-// same bits. The loss falls, every adapter and every part of the embedders has changed, and the merged
+// same bits, also from llama.cpp's two files. The loss falls, every adapter and every part of the embedders has changed, and the merged
 // model has the predictions of the base with the adapter.
 func TestGemmaAdapter(t *testing.T) {
-	folder, file := vlmtest.NewTinyGemma(t, "config.json").Folder(t), gemmaData(t, 40)
+	tiny, file := vlmtest.NewTinyGemma(t, "config.json"), gemmaData(t, 40)
+	folder := tiny.Folder(t)
 	r := gemmaRecipe(t, folder)
 	if r.Attention != packing.DocumentBidirectionalImage || r.Vision.MaxPatches != 9 {
 		t.Errorf("attention %s, %d tokens an image", r.Attention, r.Vision.MaxPatches)
@@ -65,6 +66,12 @@ func TestGemmaAdapter(t *testing.T) {
 		_, err := Run(ctx, Options{Recipe: r, Data: data.Local(file), Out: out, Model: folder, Resume: resume, Device: cpu.Open(0), Observe: Observer{Step: step}})
 		return err
 	})
+	split := filepath.Join(t.TempDir(), "split")
+	text := filepath.Join(t.TempDir(), "text.gguf")
+	require.Value(pretrained.Export(t.Context(), pretrained.ExportOptions{Model: folder, Out: text, Quantize: "f32", DecoderOnly: true}))(t)
+	_, err := Run(t.Context(), Options{Recipe: r, Data: data.Local(file), Out: split, Model: text, MMProj: tiny.MMProj(t), Device: cpu.Open(0)})
+	require.NoError(t, err)
+	same(t, "a folder and llama.cpp's two files", losses(t, whole), losses(t, split))
 	checkGemmaAdapter(t, whole)
 	compareMerged(t, folder, filepath.Join(whole, adapterFolder))
 	checkGemmaEmbedders(t, folder, filepath.Join(whole, adapterFolder))

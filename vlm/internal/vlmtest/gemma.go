@@ -2,10 +2,12 @@ package vlmtest
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"patchwork/internal/gemmatest"
+	"patchwork/internal/gguftest"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
 	"patchwork/nn/safetensors"
@@ -46,4 +48,61 @@ func GoldenDecoder(t testing.TB, family, config string) *TinyDecoder {
 		d.Shapes[name], d.Weights[name] = x.Shape, require.Value(f.Float32(name))(t)
 	}
 	return d
+}
+
+// MMProj writes the golden embedders as llama.cpp's converter does: values of patches by channel, the table
+// of positions by axis.
+func (d *TinyDecoder) MMProj(t testing.TB, pairs ...gguftest.Pair) string {
+	t.Helper()
+	var tensors []gguftest.Tensor
+	for from, to := range map[string]string{
+		"model.vision_embedder.patch_ln1.": "v.patch_norm.1.", "model.vision_embedder.patch_dense.": "v.patch_embd.", "model.vision_embedder.patch_ln2.": "v.patch_norm.2.",
+		"model.vision_embedder.pos_norm.": "v.patch_norm.3.", "model.embed_vision.embedding_projection.": "mm.input_projection.", "model.embed_audio.embedding_projection.": "mm.a.input_projection.",
+	} {
+		for _, kind := range []string{"weight", "bias"} {
+			values, ok := d.Weights[from+kind]
+			if !ok {
+				continue
+			}
+			shape := d.Shapes[from+kind]
+			if to == "v.patch_norm.1." || to == "v.patch_embd." && kind == "weight" {
+				values = byChannel(values, shape[len(shape)-1])
+			}
+			tensors = append(tensors, gguftest.Floats(to+kind, shape, values))
+		}
+	}
+	const table = "model.vision_embedder.pos_embedding"
+	shape := d.Shapes[table]
+	positions := append(AxisOf(d.Weights[table], false, shape[2]), AxisOf(d.Weights[table], true, shape[2])...)
+	tensors = append(tensors, gguftest.Floats("v.position_embd.weight", []int{2, shape[0], shape[2]}, positions))
+	if pairs == nil {
+		pairs = gguftest.Pairs("general.architecture", "clip", "clip.has_vision_encoder", true, "clip.has_audio_encoder", true,
+			"clip.vision.projector_type", "gemma4uv", "clip.audio.projector_type", "gemma4ua", "clip.vision.attention.layer_norm_epsilon", float32(1e-6))
+	}
+	path := filepath.Join(t.TempDir(), "mmproj.gguf")
+	require.NoError(t, os.WriteFile(path, gguftest.File(3, pairs, tensors), 0o644))
+	return path
+}
+
+// byChannel reorders patches of size values from (row, column, channel) to (channel, row, column).
+func byChannel(values []float32, size int) (out []float32) {
+	for ; len(values) > 0; values = values[size:] {
+		for channel := range 3 {
+			for pixel := range size / 3 {
+				out = append(out, values[3*pixel+channel])
+			}
+		}
+	}
+	return out
+}
+
+// AxisOf are the vectors of columns or of rows in a table [side, 2, cols].
+func AxisOf(table []float32, rows bool, cols int) (out []float32) {
+	if rows {
+		table = table[cols:]
+	}
+	for ; len(table) >= cols; table = table[min(2*cols, len(table)):] {
+		out = append(out, table[:cols]...)
+	}
+	return out
 }

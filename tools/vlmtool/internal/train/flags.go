@@ -61,6 +61,7 @@ func (f *options) dataFlags(s *pflag.FlagSet) {
 	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)
 	s.StringVar(&f.config, "config", "", "read the recipe from a JSON `FILE`, as --print-config prints it")
 	s.StringVar(&f.decoder, "decoder", "", "start from the pretrained decoder at `PATH`: a Hugging Face folder or a GGUF file")
+	cli.MMProjFlag(s, &f.mmproj)
 	s.StringVar(&f.model, "model", "", "start from the model at `PATH`: one that vlmtool has trained, or a Gemma 4 with its embedders as a Hugging Face folder")
 }
 
