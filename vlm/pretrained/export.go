@@ -165,6 +165,9 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 		return Description{}, err
 	}
 	whole := p.wholeFolder()
+	if o.DecoderOnly {
+		whole = nil
+	}
 	config, entries, err := p.exportedParts(ctx, whole, proc, o.DType)
 	if err != nil {
 		return Description{}, err

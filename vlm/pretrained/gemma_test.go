@@ -219,8 +219,14 @@ func TestGoldenGemmaExport(t *testing.T) {
 }
 
 func testGemmaExport(t *testing.T, g *tinyGemma) {
+	only := filepath.Join(t.TempDir(), "only")
+	require.Value(pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: only, DType: "f32", DecoderOnly: true}))(t)
+	g.check(t, "the decoder", only)
+	if c := require.Value(pretrained.ReadConfig(only, ""))(t); !c.TextOnly() || c.Text.ModelType != g.text()["model_type"] {
+		t.Errorf("--decoder-only wrote a %s with %+v and %+v", c.Text.ModelType, c.Vision, c.Audio)
+	}
 	out := filepath.Join(t.TempDir(), "exported")
-	_, err := pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: out, DType: "f32", DecoderOnly: true})
+	_, err := pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: out, DType: "f32"})
 	require.NoError(t, err)
 	file, err := safetensors.Open(filepath.Join(out, pretrained.WeightsFile))
 	require.NoError(t, err)
