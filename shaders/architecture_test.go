@@ -20,7 +20,7 @@ var layers = []string{"internal", "shaders", "engine", "nn", "vlm", "tools"}
 // testSupport are the packages under internal that only tests may import, each with the
 // highest layer that it may import itself.
 var testSupport = map[string]string{
-	"internal/golden": "internal", "internal/gguftest": "nn", "internal/bombs": "vlm", "internal/require": "internal", "vlm/internal/vlmtest": "vlm",
+	"internal/golden": "internal", "internal/gguftest": "nn", "internal/gemmatest": "vlm", "internal/bombs": "vlm", "internal/require": "internal", "vlm/internal/vlmtest": "vlm",
 }
 
 // vlmImports are the packages of vlm that each of its packages may import.

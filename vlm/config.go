@@ -6,6 +6,7 @@ package vlm
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -98,6 +99,28 @@ func (v VisionConfig) ImageSizeName() string {
 
 // KeepsAspect reports whether images keep their aspect ratio.
 func (v VisionConfig) KeepsAspect() bool { return v.MaxPatches > 0 }
+
+// SetImageTokens sets the tokens of an image, at most, of a model that keeps the aspect ratio.
+func (v *VisionConfig) SetImageTokens(n int) error {
+	switch {
+	case v.None():
+		return errors.New("the model takes no images")
+	case !v.KeepsAspect():
+		return fmt.Errorf("the model takes square images, which always have %d tokens; train with --image-size keep:N to choose", v.Patches())
+	case n < 1 || n > MaxImageTokens:
+		return fmt.Errorf("%d tokens an image, want 1 to %d", n, MaxImageTokens)
+	}
+	v.MaxPatches = n
+	return nil
+}
+
+// SameButTokens reports whether two embedders differ at most in the tokens of an image.
+func (v VisionConfig) SameButTokens(w VisionConfig) bool {
+	if v.KeepsAspect() && w.KeepsAspect() {
+		w.MaxPatches = v.MaxPatches
+	}
+	return v == w
+}
 
 // Grid is the number of patches along a side, at most where images keep their aspect ratio.
 func (v VisionConfig) Grid() int {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -292,6 +293,22 @@ func isNeutral(key string, raw json.RawMessage, headDim int) bool {
 	return false
 }
 
+// decimal is a number with a decimal point, which transformers wants in fields of type float.
+func decimal(x float64) json.Number {
+	text := strconv.FormatFloat(x, 'g', -1, 64)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return json.Number(text)
+}
+
+// DecodeFields decodes the fields of a JSON object, and keeps numbers as they are written: 30.0 is no 30.
+func DecodeFields(data []byte) (fields map[string]any, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return fields, d.Decode(&fields)
+}
+
 // MarshalJSON writes the file as it was read, with the fields that this code may change.
 func (c TextConfig) MarshalJSON() ([]byte, error) {
 	out := map[string]any{}
@@ -300,6 +317,9 @@ func (c TextConfig) MarshalJSON() ([]byte, error) {
 	}
 	if c.family().nestedRoPE {
 		out["model_type"], out["vocab_size"], out["tie_word_embeddings"] = c.ModelType, c.VocabSize, c.TieWordEmbeddings
+		if c.FinalSoftCap > 0 {
+			out["final_logit_softcapping"] = decimal(c.FinalSoftCap)
+		}
 		return json.Marshal(out)
 	}
 	for k, v := range map[string]any{

@@ -104,8 +104,7 @@ func (p *Processor) Raw(text string, images []chat.Grid, clips []int, bos string
 		p.AppendImage(&t, g)
 	}
 	for _, n := range clips {
-		t.Clips = append(t.Clips, chat.Clip{Start: len(t.IDs), Tokens: n})
-		t.IDs = append(t.IDs, slices.Repeat([]int32{p.AudioID()}, n)...)
+		p.AppendClip(&t, n)
 	}
 	t.IDs = append(t.IDs, ids...)
 	t.LossMask = make([]bool, len(t.IDs))

@@ -77,6 +77,7 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	s.StringVar(&o.Out, "out", "", "write to `PATH`: a folder, new or empty, or a new file that ends in .gguf")
 	s.BoolVar(&merge, "merge", false, "merge the --adapter into the model's matrices, decoded where they are quantised")
 	s.StringVar(&o.Adapter, "adapter", "", "merge the LoRA adapter in `DIR`: the folder adapter of a run with --lora-rank")
+	cli.MMProjFlag(s, &o.MMProj)
 	s.BoolVar(&o.DecoderOnly, "decoder-only", false, "write only the model's decoder, for transformers or llama.cpp")
 	cli.Choice(s, &format, "format", "", "write a `FORMAT` (default: by the other flags)", formatFolder, formatGGUF)
 	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)

@@ -75,7 +75,7 @@ func (c *exportCheck) run(ctx context.Context, a *cli.App, o pretrained.ExportOp
 		return nil, err
 	}
 	defer dev.Close()
-	before, err := c.score(ctx, dev, o.Model, pretrained.LoadOptions{Weights: pretrained.WeightsAuto, Adapter: o.Adapter})
+	before, err := c.score(ctx, dev, o.Model, pretrained.LoadOptions{Weights: pretrained.WeightsAuto, Adapter: o.Adapter, MMProj: o.MMProj})
 	if err != nil {
 		return nil, err
 	}

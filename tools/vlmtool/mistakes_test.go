@@ -208,6 +208,9 @@ func TestMistakes(t *testing.T) {
 		{train("--decoder", "folder"), 1, []string{"folder", "config.json"}},
 		{train("--decoder", "words.gguf"), 1, []string{"words.gguf", "GGUF"}},
 		{train("--model", "folder"), 1, []string{"folder"}},
+		{train("--model", model, "--image-tokens", "9"), 2, []string{"--image-tokens", "square images", "keep:N"}},
+		{train("--image-tokens", "9"), 2, []string{"--image-tokens", "--image-size keep:9"}},
+		{ask("--mmproj", "words.gguf"), 1, []string{"--mmproj belongs to a GGUF file"}},
 		// Data.
 		{line("train --data folder --out run"), 2, []string{"folder", "*.parquet"}},
 		{line("train --data nowhere --out run"), 2, []string{"nowhere"}},

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +43,47 @@ func expandClips(messages []Message) []Message {
 		return messages
 	}
 	return out
+}
+
+// bracketClips puts the tokens that open and close a clip around those of each, where the tokenizer has
+// them.
+func (e *Encoder) bracketClips(t Tokens, messages []Message) Tokens {
+	var clips []int
+	for _, m := range messages {
+		clips = append(clips, m.Clips...)
+	}
+	if len(clips) == 0 || e.audioOpen == noID {
+		return t
+	}
+	var out Tokens
+	inClip := 0 // tokens of the clip so far
+	for i, id := range t.IDs {
+		add := []int32{id}
+		if id == e.audioID && len(clips) > 0 {
+			if inClip++; inClip == 1 {
+				add = []int32{e.audioOpen, id}
+			}
+			if inClip == clips[0] {
+				add, clips, inClip = append(add, e.audioClose), clips[1:], 0
+			}
+		}
+		out.IDs = append(out.IDs, add...)
+		out.LossMask = append(out.LossMask, slices.Repeat(t.LossMask[i:i+1], len(add))...)
+	}
+	return out
+}
+
+// AppendClip appends the ids of a clip of sound and of the tokens around it. It leaves the loss mask to
+// the caller.
+func (e *Encoder) AppendClip(t *Tokens, tokens int) {
+	if e.audioOpen != noID {
+		t.IDs = append(t.IDs, e.audioOpen)
+	}
+	t.Clips = append(t.Clips, Clip{Start: len(t.IDs), Tokens: tokens})
+	t.IDs = append(t.IDs, slices.Repeat([]int32{e.audioID}, tokens)...)
+	if e.audioClose != noID {
+		t.IDs = append(t.IDs, e.audioClose)
+	}
 }
 
 // clips returns where the clips of messages are in their ids. The error is a *TemplateError if the

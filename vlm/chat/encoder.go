@@ -72,11 +72,13 @@ type Encoder struct {
 	// is the token of a patch of a video's frame.
 	imageOpen, imageClose, frameID int32
 
-	audioID  int32 // noID: conversations are without sound
-	specials []string
-	added    []string // added tokens, special or not
-	ends     []int32
-	longest  int // bytes of the longest token
+	audioID int32 // noID: conversations are without sound
+	// audioOpen and audioClose are the tokens around those of a clip, as in Gemma 4; or noID.
+	audioOpen, audioClose int32
+	specials              []string
+	added                 []string // added tokens, special or not
+	ends                  []int32
+	longest               int // bytes of the longest token
 }
 
 // NewEncoder returns an encoder with a tokenizer and a template. imageTokens is the number
@@ -93,11 +95,9 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 			return nil, err
 		}
 	}
-	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, frameID: image, audioID: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
-	open, okOpen := tok.ID(imageOpenToken)
-	end, okClose := tok.ID(imageCloseToken)
-	if imageTokens > 0 && okOpen && okClose && tok.IsSpecial(open) && tok.IsSpecial(end) {
-		e.imageOpen, e.imageClose = open, end
+	e := &Encoder{tokenizer: tok, template: template, imageTokens: imageTokens, imageID: image, imageOpen: noID, imageClose: noID, frameID: image, audioID: noID, audioOpen: noID, audioClose: noID, specials: tok.Specials(), added: tok.Added(), longest: tok.LongestToken()}
+	if imageTokens > 0 {
+		e.imageOpen, e.imageClose = bracket(tok, imageOpenToken, imageCloseToken)
 	}
 	if id, ok := tok.ID(videoToken); ok && imageTokens > 0 && tok.IsSpecial(id) {
 		e.frameID = id
@@ -106,8 +106,22 @@ func NewEncoder(tok *tokenizer.Tokenizer, template *Template, imageTokens int) (
 	return e, nil
 }
 
-// Gemma 4's tokens around those of an image, and for patches of a video's frames.
-const imageOpenToken, imageCloseToken, videoToken = "<|image>", "<image|>", "<|video|>"
+// Gemma 4's tokens around those of an image and of a clip, and for patches of a video's frames.
+const (
+	imageOpenToken, imageCloseToken = "<|image>", "<image|>"
+	audioOpenToken, audioCloseToken = "<|audio>", "<audio|>"
+	videoToken                      = "<|video|>"
+)
+
+// bracket returns the ids of two special tokens, or noID if one is missing.
+func bracket(tok *tokenizer.Tokenizer, open, end string) (openID, endID int32) {
+	openID, okOpen := tok.ID(open)
+	endID, okEnd := tok.ID(end)
+	if !okOpen || !okEnd || !tok.IsSpecial(openID) || !tok.IsSpecial(endID) {
+		return noID, noID
+	}
+	return openID, endID
+}
 
 // noID is the id of a placeholder that an encoder does not have.
 const noID = -1
@@ -119,6 +133,7 @@ func (e *Encoder) HearAudio() error {
 	if err != nil {
 		return err
 	}
+	e.audioOpen, e.audioClose = bracket(e.tokenizer, audioOpenToken, audioCloseToken)
 	e.audioID, e.specials, e.added, e.longest = id, e.tokenizer.Specials(), e.tokenizer.Added(), e.tokenizer.LongestToken()
 	return nil
 }
@@ -238,7 +253,7 @@ func (e *Encoder) Messages(messages []Message, o Options) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	t, err := e.expandImages(Tokens{IDs: ids, LossMask: lossMask(starts, answers)}, messages)
+	t, err := e.expandImages(e.bracketClips(Tokens{IDs: ids, LossMask: lossMask(starts, answers)}, messages), messages)
 	if err != nil {
 		return Tokens{}, err
 	}

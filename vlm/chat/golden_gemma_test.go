@@ -93,12 +93,12 @@ func TestGoldenGemmaEncoded(t *testing.T) {
 			}
 		}
 	}
-	if encoded < 13 {
+	if encoded < 15 {
 		t.Errorf("%d conversations encoded", encoded)
 	}
 }
 
-// gemmaMessages returns the messages of a conversation; ok is false if it has sound or tools.
+// gemmaMessages returns the messages of a conversation; ok is false if it has tools.
 func gemmaMessages(t *testing.T, c gemmaChat) (messages []chat.Message, ok bool) {
 	t.Helper()
 	grids := c.SoftTokens
@@ -124,7 +124,9 @@ func gemmaMessages(t *testing.T, c gemmaChat) (messages []chat.Message, ok bool)
 		for _, p := range parts {
 			switch p.Type {
 			case "audio":
-				return nil, false
+				out.Content += chat.AudioToken
+				out.Clips = append(out.Clips, grids[0])
+				grids = grids[1:]
 			case "image":
 				out.Content += chat.ImageToken
 				out.Images, out.ImagesInText = out.Images+1, true
@@ -140,7 +142,7 @@ func gemmaMessages(t *testing.T, c gemmaChat) (messages []chat.Message, ok bool)
 }
 
 // gemmaControl are control tokens of Gemma 4.
-var gemmaControl = []string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>", "<|image>", "<|image|>", "<image|>", "<|video|>", "<|tool>", "<tool|>", "<|tool_response>"}
+var gemmaControl = []string{"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>", "<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>", "<|video|>", "<|tool>", "<tool|>", "<|tool_response>"}
 
 // gemmaVocabulary is a tokenizer like Gemma 4's, of control tokens and bytes.
 func gemmaVocabulary(t *testing.T) *tokenizer.Tokenizer {
@@ -161,6 +163,9 @@ func gemmaEncoder(t *testing.T) *chat.Encoder {
 	t.Helper()
 	e, err := chat.NewEncoder(gemmaVocabulary(t), gemmaTemplate(t), 4)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.HearAudio(); err != nil {
 		t.Fatal(err)
 	}
 	return e

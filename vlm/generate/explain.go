@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -16,9 +17,8 @@ import (
 // Attention weights do not show what the answer depends on (docs/how-it-works.md).
 type Explanation struct {
 	Words         []ExplainedWord
-	Omitted       int // number of further words that are not explained
-	Images        int
-	Grid          int // patches along a side of an image
+	Omitted       int         // number of further words that are not explained
+	Grids         []chat.Grid // of each image
 	Layers, Heads int
 }
 
@@ -32,7 +32,7 @@ type ExplainedWord struct {
 // AttentionMap is the attention from which a word was predicted: the weights of the token before
 // each of the word's tokens, averaged over those tokens and a layer's heads. All values sum to 1.
 type AttentionMap struct {
-	Patches []float64 // [Images·Grid²], row-major
+	Patches []float64 // of all images, one after another, each row-major
 	Prompt  float64   // on the other tokens of the prompt
 	Answer  float64   // on the answer so far
 }
@@ -50,14 +50,14 @@ func (m AttentionMap) ImageShare() float64 {
 var ErrNoWords = errors.New("the answer has no words to explain")
 
 // Explain computes the attention of the first words, at most maxWords, of an answer to a prompt
-// with images, [S,S,C] each. The answer may have been generated in any way.
+// with images, as Generate takes them. The answer may have been generated in any way.
 func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images [][]byte, answer []int32, maxWords int) (Explanation, error) {
-	out := Explanation{Images: len(images), Grid: runner.Config.Vision.Grid(), Layers: runner.Config.Text.NumHiddenLayers, Heads: runner.Config.Text.NumAttentionHeads}
+	out := Explanation{Layers: runner.Config.Text.NumHiddenLayers, Heads: runner.Config.Text.NumAttentionHeads}
 	if len(images) == 0 || len(images) != len(prompt.Images) {
 		return out, errors.New("the prompt has no image to explain")
 	}
-	if runner.Config.Vision.KeepsAspect() {
-		return out, errors.New("attention is drawn only on square images, and this model keeps their aspect ratio")
+	if out.Grids = prompt.Grids; out.Grids == nil {
+		out.Grids = slices.Repeat([]chat.Grid{runner.Config.Vision.SquareGrid()}, len(images))
 	}
 	words := splitWords(runner.Processor.Tokenizer, answer)
 	if len(words) == 0 {
@@ -97,10 +97,9 @@ func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images
 func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images [][]byte, answer, queries []int32) ([][][]float32, error) {
 	n := int(queries[len(queries)-1]) + 1 // later tokens are not needed
 	ids := append(prompt.IDs[:len(prompt.IDs):len(prompt.IDs)], answer...)[:n]
-	patches := runner.Config.Vision.Patches()
-	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: patches},
+	b, err := packing.Build(packing.Shape{Rows: 1, T: n, Patches: runner.Config.Vision.Patches()},
 		packing.Modes{Attention: runner.Config.Attention, Turns: packing.InConversation, Loss: packing.OnAll},
-		[][]*packing.Sample{{{IDs: ids, LossMask: make([]bool, n), Images: prompt.Images}}})
+		[][]*packing.Sample{{{IDs: ids, LossMask: make([]bool, n), Images: prompt.Images, Grids: prompt.Grids}}})
 	if err != nil {
 		return nil, err
 	}
@@ -108,18 +107,22 @@ func attentionShares(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens
 	for _, p := range images {
 		pixels = append(pixels, p...)
 	}
+	patches := 0
+	for _, slot := range b.ImageSlots {
+		patches = max(patches, int(slot)+1)
+	}
 	group := make([]int, n)
 	for t, slot := range b.ImageSlots {
 		switch {
 		case slot >= 0:
 			group[t] = int(slot)
 		case t < len(prompt.IDs):
-			group[t] = patches * len(images)
+			group[t] = patches
 		default:
-			group[t] = patches*len(images) + 1
+			group[t] = patches + 1
 		}
 	}
-	return probe(ctx, runner, b, pixels, queries, group, patches*len(images)+2)
+	return probe(ctx, runner, b, pixels, queries, group, patches+2)
 }
 
 // probe runs a batch with an AttentionProbe and returns its result.

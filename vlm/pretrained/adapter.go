@@ -13,7 +13,6 @@ import (
 	"patchwork/engine"
 	"patchwork/internal/smallfile"
 	"patchwork/nn"
-	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 )
 
@@ -24,9 +23,6 @@ const (
 	adapterConfigFile  = "adapter_config.json"
 	baseFile           = "base.json" // which only vlmtool reads
 )
-
-// peftPrefix is before the names of a model's parameters in PEFT's files.
-const peftPrefix = "base_model.model."
 
 // Base is the model that an adapter was trained on.
 type Base struct {
@@ -47,9 +43,6 @@ func (i *ImageToken) row(p *nn.Param) []float32 {
 	return (&nn.Param{Name: p.Name, Init: nn.Init{Std: i.Std}}).Draw(i.Seed, p.Shape[1])
 }
 
-// peftName is a parameter's name in PEFT's files.
-func peftName(p *nn.Param) string { return peftPrefix + strings.TrimPrefix(p.Name, vlm.DecoderPrefix) }
-
 // SaveAdapter writes the folder of a model's adapter: what was trained, the embedder and the
 // connector included, without the base.
 func SaveAdapter(m *vlm.Model, proc *vlm.Processor, base Base, dir string, values TensorValues) error {
@@ -62,31 +55,7 @@ func SaveAdapter(m *vlm.Model, proc *vlm.Processor, base Base, dir string, value
 	if err := WriteJSON(filepath.Join(dir, baseFile), base); err != nil {
 		return err
 	}
-	var entries []safetensors.Entry
-	for _, p := range m.Params.In(m.Params.Weights) {
-		entries = append(entries, safetensors.Floats(peftName(p), p.Shape, func() ([]float32, error) { return values(m.Params.Weights, p) }))
-	}
-	return writeEntries(filepath.Join(dir, AdapterWeightsFile), entries)
-}
-
-// peftConfig is PEFT's adapter_config.json.
-func peftConfig(c vlm.Config, base string) map[string]any {
-	config := map[string]any{
-		"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
-		"r": c.Adapter.Rank, "lora_alpha": c.Adapter.Alpha, "lora_dropout": 0.0, "target_modules": c.Adapter.Modules(),
-		"bias": "none", "fan_in_fan_out": false, "use_rslora": false, "init_lora_weights": true, "modules_to_save": nil,
-	}
-	var whole []string
-	if !c.Vision.None() {
-		whole = append(whole, "embedder", "connector")
-	}
-	if !c.Audio.None() {
-		whole = append(whole, "embed_audio")
-	}
-	if whole != nil {
-		config["modules_to_save"] = whole
-	}
-	return config
+	return writeEntries(filepath.Join(dir, AdapterWeightsFile), peftEntries(m, values))
 }
 
 // adapted is an open base with the model that an adapter makes of it.
@@ -98,7 +67,7 @@ type adapted struct {
 }
 
 // openAdapted opens a base and the model that an adapter makes of it.
-func openAdapted(path, dir string) (a adapted, err error) {
+func openAdapted(path, mmproj, dir string) (a adapted, err error) {
 	if _, err := os.Stat(filepath.Join(dir, AdapterWeightsFile)); err != nil {
 		return a, fmt.Errorf("--adapter: %s is not the folder of an adapter: %w", dir, err)
 	}
@@ -111,9 +80,10 @@ func openAdapted(path, dir string) (a adapted, err error) {
 	if a.base, err = readBase(dir); err != nil {
 		return a, err
 	}
-	if a.Decoder, err = OpenAny(path); err != nil {
+	if a.Decoder, err = OpenParts(path, mmproj); err != nil {
 		return a, err
 	}
+	a.leaveEmbedders(a.model.Config)
 	if err := a.check(dir); err != nil {
 		return a, errors.Join(err, a.Close())
 	}
@@ -130,6 +100,22 @@ func OpenAny(path string) (*Decoder, error) {
 		return Open(path)
 	}
 	return openWhole(path)
+}
+
+// OpenParts is OpenAny of a model whose embedders may be in a file of their own; mmproj "" = they are not.
+func OpenParts(path, mmproj string) (*Decoder, error) {
+	if mmproj == "" {
+		return OpenAny(path)
+	}
+	return openSplit(path, mmproj)
+}
+
+// leaveEmbedders leaves out the embedders of a Gemma 4 folder if the model has its own beside the
+// decoder.
+func (p *Decoder) leaveEmbedders(c vlm.Config) {
+	if w := p.Whole; w != nil && w.IsGemma() && !c.IsGemma() {
+		p.Whole = nil
+	}
 }
 
 // check returns an error if the base does not fit the adapter, and warns if it fits but has other
@@ -172,7 +158,7 @@ func (p *Decoder) LoadBase(dev engine.Device, m *vlm.Model, proc *vlm.Processor,
 
 // loadAdapted loads a base with an adapter.
 func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
-	a, err := openAdapted(path, o.Adapter)
+	a, err := openAdapted(path, o.MMProj, o.Adapter)
 	if err != nil {
 		return nil, err
 	}
@@ -186,40 +172,15 @@ func loadAdapted(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, er
 	})
 }
 
-// adapterTensors opens an adapter's weights and checks that they are those of the model.
-func adapterTensors(m *vlm.Model, dir string) (*safetensors.File, error) {
-	path := filepath.Join(dir, AdapterWeightsFile)
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	known := map[string]bool{}
-	for _, p := range m.Params.In(m.Params.Weights) {
-		name := peftName(p)
-		known[name] = true
-		if t, ok := f.Tensor(name); !ok {
-			return nil, errors.Join(fmt.Errorf("%s: tensor %q is missing", path, name), f.Close())
-		} else if !slices.Equal(t.Shape, p.Shape) {
-			return nil, errors.Join(fmt.Errorf("%s: tensor %q has shape %v, want %v by config.json", path, name, t.Shape, p.Shape), f.Close())
-		}
-	}
-	for _, name := range f.Names() {
-		if !known[name] {
-			return nil, errors.Join(fmt.Errorf("%s: tensor %q is not a parameter of the adapter", path, name), f.Close())
-		}
-	}
-	return f, nil
-}
-
 // readAdapter reads an adapter's weights onto the device.
 func readAdapter(m *vlm.Model, dev engine.Device, dir string) error {
-	f, err := adapterTensors(m, dir)
+	f, err := openAdapterFile(m, dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	for _, p := range m.Params.In(m.Params.Weights) {
-		read := func(from int, dst []float32) error { return f.ReadFloats(peftName(p), from, dst) }
+		read := func(from int, dst []float32) error { return f.read(p, from, dst) }
 		if err := m.Params.Fill(dev, m.Params.Weights, p, p.Shape[0], read); err != nil {
 			return err
 		}
@@ -229,13 +190,13 @@ func readAdapter(m *vlm.Model, dev engine.Device, dir string) error {
 
 // openMerged opens a base with an adapter as one model without adapters: its matrices are the
 // base's, decoded if they are quantised, plus the adapters' products.
-func openMerged(path, dir string) (*Decoder, error) {
-	opened, err := openAdapted(path, dir)
+func openMerged(path, mmproj, dir string) (*Decoder, error) {
+	opened, err := openAdapted(path, mmproj, dir)
 	if err != nil {
 		return nil, err
 	}
 	p, m, proc, base := opened.Decoder, opened.model, opened.processor, opened.base
-	f, err := adapterTensors(m, dir)
+	f, err := openAdapterFile(m, dir)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
@@ -249,7 +210,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 	source := &mergedSource{weightSource: p.weights, adapter: f, model: m, base: base, image: int(proc.ImageID()), rows: p.Text.VocabSize, adapters: map[string]mergedAdapter{}}
 	for name, l := range adapters {
 		a, b := make([]float32, l.A.Count()), make([]float32, l.B.Count())
-		if err := errors.Join(f.ReadFloats(peftName(l.A), 0, a), f.ReadFloats(peftName(l.B), 0, b)); err != nil {
+		if err := errors.Join(f.read(l.A, 0, a), f.read(l.B, 0, b)); err != nil {
 			return nil, errors.Join(err, f.Close(), p.Close())
 		}
 		source.adapters[strings.TrimPrefix(name, vlm.DecoderPrefix)] = mergedAdapter{l, a, b}
@@ -258,7 +219,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 	c.Adapter = nil
 	merged := &Decoder{Path: path, Text: c.Text, config: p.config, weights: source, processor: func(int) (*vlm.Processor, error) { return proc, nil }}
 	if !c.TextOnly() {
-		merged.model = &c
+		merged.Whole = &c
 	}
 	return merged, nil
 }
@@ -267,7 +228,7 @@ func openMerged(path, dir string) (*Decoder, error) {
 // adapter file's.
 type mergedSource struct {
 	weightSource
-	adapter  *safetensors.File
+	adapter  *adapterFile
 	model    *vlm.Model // with adapters
 	base     Base
 	image    int // id of <|image|>
@@ -309,7 +270,7 @@ func (s *mergedSource) shape(name string) ([]int, bool) {
 
 func (s *mergedSource) read(name string, from int, dst []float32) error {
 	if p := s.own(name); p != nil {
-		return s.adapter.ReadFloats(peftName(p), from, dst)
+		return s.adapter.read(p, from, dst)
 	}
 	if p := s.table(name); p != nil {
 		return s.readTable(p, name, from, dst)

@@ -38,3 +38,14 @@ func Describe(path string) (Description, error) {
 	}
 	return Description{Config: m.Config, Parameters: m.Params.Count()}, p.Close()
 }
+
+// ReadParam reads the first values of a parameter of a model or decoder by its name, without the prefix of
+// the decoder's parameters.
+func ReadParam(path, name string, dst []float32) error {
+	p, err := OpenAny(path)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.weights.read(name, 0, dst)
+}

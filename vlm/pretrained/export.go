@@ -20,6 +20,7 @@ type ExportOptions struct {
 	Out         string
 	DecoderOnly bool   // write only the decoder of a model folder, in a form that transformers reads
 	DType       string // f32, f16 or bf16
+	MMProj      string // file of the embedders of a Gemma 4 whose decoder is Model, in llama.cpp's form; "" = none
 	Adapter     string // folder of an adapter to merge into the model; "" = none
 	Quantize    string // write one GGUF file with tensors of this type, one of Quantizations; "" = a folder
 }
@@ -36,22 +37,63 @@ func Export(ctx context.Context, o ExportOptions) (Description, error) {
 		return Description{}, err
 	}
 	defer p.Close()
-	if p.model != nil {
-		return exportModel(ctx, p, o)
+	switch {
+	case p.Whole == nil:
+		return exportDecoder(ctx, p, o)
+	case p.Whole.IsGemma():
+		return exportGemma(ctx, p, o)
 	}
-	return exportDecoder(ctx, p, o)
+	return exportModel(ctx, p, o)
+}
+
+// exportModel writes a model as a folder with another dtype.
+func exportModel(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
+	m, proc, err := p.Structure()
+	if err != nil {
+		return Description{}, err
+	}
+	entries, err := modelEntries(ctx, p, m, o.DType, func(name string) string { return name })
+	if err != nil {
+		return Description{}, err
+	}
+	err = writeExport(o.Out, func(dir string) error {
+		return errors.Join(SaveConfig(m, proc, dir), writeEntries(filepath.Join(dir, WeightsFile), entries))
+	})
+	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
+}
+
+// Structure makes the model that the files describe, which have all of its parameters, without weights.
+func (p *Decoder) Structure() (*vlm.Model, *vlm.Processor, error) {
+	m, proc, err := p.structure()
+	if err == nil {
+		err = p.Check(m)
+	}
+	return m, proc, err
+}
+
+// modelEntries makes the file entries of a model's parameters; fileName is the name of one.
+func modelEntries(ctx context.Context, p *Decoder, m *vlm.Model, dtype string, fileName func(name string) string) (entries []safetensors.Entry, err error) {
+	for _, param := range m.Params.All() {
+		name, _ := p.fileName(param)
+		e, err := exportEntry(ctx, fileName(param.Name), param, dtype, func(dst []float32) error { return p.weights.read(name, 0, dst) })
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
 }
 
 // openSource opens what is to be exported: a model with its embedder, or a decoder.
 func openSource(o ExportOptions) (p *Decoder, err error) {
 	if o.Adapter != "" {
-		if p, err = openMerged(o.Model, o.Adapter); err == nil && o.DecoderOnly {
-			p.model = nil
+		if p, err = openMerged(o.Model, o.MMProj, o.Adapter); err == nil && o.DecoderOnly {
+			p.Whole = nil
 		}
 		return p, err
 	}
 	if !o.DecoderOnly {
-		return OpenAny(o.Model)
+		return OpenParts(o.Model, o.MMProj)
 	}
 	isDecoder, err := IsDecoder(o.Model)
 	switch {
@@ -59,6 +101,11 @@ func openSource(o ExportOptions) (p *Decoder, err error) {
 		return nil, err
 	case isDecoder:
 		return Open(o.Model)
+	case isForeign(o.Model):
+		if p, err = openWhole(o.Model); err == nil {
+			p.Whole = nil
+		}
+		return p, err
 	}
 	return openModelDecoder(o.Model)
 }
@@ -68,7 +115,7 @@ func openModelDecoder(dir string) (*Decoder, error) {
 	if isFile(dir) {
 		p, err := openGGUF(dir)
 		if err == nil {
-			p.model = nil
+			p.Whole = nil
 			p.weights.(*ggufSource).withoutEmbedder = true
 		}
 		return p, err
@@ -118,6 +165,9 @@ func exportDecoder(ctx context.Context, p *Decoder, o ExportOptions) (Descriptio
 		return Description{}, err
 	}
 	whole := p.wholeFolder()
+	if o.DecoderOnly {
+		whole = nil
+	}
 	config, entries, err := p.exportedParts(ctx, whole, proc, o.DType)
 	if err != nil {
 		return Description{}, err
@@ -179,8 +229,8 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 	if err != nil {
 		return nil, err
 	}
-	var out map[string]any
-	if err := json.Unmarshal(text, &out); err != nil {
+	out, err := vlm.DecodeFields(text)
+	if err != nil {
 		return nil, err
 	}
 	out["architectures"] = []string{vlm.Architectures[c.ModelType]}
@@ -191,43 +241,23 @@ func decoderConfig(c vlm.TextConfig, proc *vlm.Processor, dtype string) (map[str
 	return out, nil
 }
 
-// exportModel writes a model as a folder with another dtype.
-func exportModel(ctx context.Context, p *Decoder, o ExportOptions) (Description, error) {
-	m, proc, err := p.structure()
-	if err == nil {
-		err = p.Check(m)
-	}
-	if err != nil {
-		return Description{}, err
-	}
-	var entries []safetensors.Entry
-	for _, param := range m.Params.All() {
-		name, _ := p.fileName(param)
-		e, err := exportEntry(ctx, param.Name, param, o.DType, func(dst []float32) error { return p.weights.read(name, 0, dst) })
-		if err != nil {
-			return Description{}, err
-		}
-		entries = append(entries, e)
-	}
-	err = writeExport(o.Out, func(dir string) error {
-		return errors.Join(SaveConfig(m, proc, dir), writeEntries(filepath.Join(dir, WeightsFile), entries))
-	})
-	return Description{Config: m.Config, Parameters: m.Params.Count()}, err
-}
-
 // exportEntry makes the file entry of a parameter, which is read when it is written.
 func exportEntry(ctx context.Context, name string, p *nn.Param, dtype string, read func(dst []float32) error) (safetensors.Entry, error) {
-	values := func() ([]float32, error) {
+	return floatEntry(name, dtype, p.Shape, func() ([]float32, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		x := make([]float32, p.Bytes()/4)
 		return x, read(x)
-	}
+	})
+}
+
+// floatEntry makes the file entry of a tensor of a dtype.
+func floatEntry(name, dtype string, shape []int, values func() ([]float32, error)) (safetensors.Entry, error) {
 	if dtype == "f32" {
-		return safetensors.Floats(name, p.Shape, values), nil
+		return safetensors.Floats(name, shape, values), nil
 	}
-	return safetensors.HalfFloats(name, strings.ToUpper(dtype), p.Shape, values)
+	return safetensors.HalfFloats(name, strings.ToUpper(dtype), shape, values)
 }
 
 // writeEntries writes and syncs a safetensors file.

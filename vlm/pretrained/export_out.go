@@ -17,7 +17,7 @@ const exportTemp = ".export"
 
 // exportNames are the files of an export other than weights.
 var exportNames = []string{
-	"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+	"config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
 }
 
 // ErrNotEmpty reports an output folder that is not empty.

@@ -2,10 +2,8 @@ package pretrained
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"patchwork/nn/safetensors"
@@ -31,11 +29,6 @@ func (p *Decoder) wholeFolder() *setSource {
 var nestedParts = [][2]string{
 	{"vision_embedder.", "model.embed_vision."}, {"embed_vision.", "model.embed_vision.multimodal_embedder."},
 	{"embed_audio.", "model.embed_audio.multimodal_embedder."},
-}
-
-// isGemmaPart reports whether a parameter is one of Gemma's embedders.
-func isGemmaPart(name string) bool {
-	return slices.ContainsFunc(nestedParts, func(part [2]string) bool { return strings.HasPrefix(name, part[0]) })
 }
 
 // partName is the name in the files of a parameter that is not the decoder's.
@@ -64,42 +57,36 @@ func positionAxis(name string) (table string, axis int, ok bool) {
 	return table + "pos_embedding", 1, ok
 }
 
-// readPositions reads whole rows of an axis of a table [side, 2, E].
-func (s *setSource) readPositions(table string, axis, from int, dst []float32) error {
-	name := s.fileName(table)
-	t, ok := s.Tensor(name)
+// jointPositions is positionAxis in files that have one table; ours have two.
+func (s *setSource) jointPositions(name string) (table string, axis int, ok bool) {
+	if _, ours := s.Tensor(name); ours {
+		return "", 0, false
+	}
+	return positionAxis(name)
+}
+
+// readAxis reads whole rows of an axis of a table of positions [side, 2, E].
+func readAxis(f tensorFile, name string, axis, from int, dst []float32) error {
+	t, ok := f.Tensor(name)
 	if !ok || len(t.Shape) != 3 {
 		return fmt.Errorf("tensor %q is missing or not of three axes", name)
 	}
 	cols := t.Shape[2]
 	for row := from / cols; len(dst) > 0; row, dst = row+1, dst[cols:] {
-		if err := s.ReadFloats(name, (2*row+axis)*cols, dst[:cols]); err != nil {
+		if err := f.ReadFloats(name, (2*row+axis)*cols, dst[:cols]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wholeConfig parses a Gemma 4's config.json with its embedders; nil: it is another model, or the
-// folder has only the decoder's weights.
-func (s *setSource) wholeConfig(data []byte) (*vlm.Config, error) {
-	var kind struct {
-		ModelType string `json:"model_type"`
+// joinAxes makes a table of positions [side, 2, size] of those along both axes, [side, size] each.
+func joinAxes(x, y []float32, size int) []float32 {
+	out := make([]float32, 0, len(x)+len(y))
+	for at := 0; at+size <= min(len(x), len(y)); at += size {
+		out = append(append(out, x[at:at+size]...), y[at:at+size]...)
 	}
-	_ = json.Unmarshal(data, &kind) // it has been parsed
-	_, hasImages := s.Tensor(s.partName("vision_embedder.patch_dense.weight"))
-	_, hasSound := s.Tensor(s.partName("embed_audio.embedding_projection.weight"))
-	if kind.ModelType != vlm.GemmaModelType || !hasImages && !hasSound {
-		return nil, nil
-	}
-	c, err := vlm.ParseGemma(data)
-	if !hasImages {
-		c.Vision = vlm.VisionConfig{}
-	}
-	if !hasSound {
-		c.Audio = vlm.AudioConfig{}
-	}
-	return &c, err
+	return out
 }
 
 // otherEntries are the file entries of the parts that are not the decoder's, copied.
@@ -109,15 +96,12 @@ func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []s
 			continue
 		}
 		t, _ := s.Tensor(name)
-		values := func() ([]float32, error) {
+		e, err := floatEntry(name, dtype, t.Shape, func() ([]float32, error) {
 			x := make([]float32, t.Size())
 			return x, errors.Join(ctx.Err(), s.ReadFloats(name, 0, x))
-		}
-		e := safetensors.Floats(name, t.Shape, values)
-		if dtype != "f32" {
-			if e, err = safetensors.HalfFloats(name, strings.ToUpper(dtype), t.Shape, values); err != nil {
-				return nil, err
-			}
+		})
+		if err != nil {
+			return nil, err
 		}
 		entries = append(entries, e)
 	}
@@ -127,8 +111,8 @@ func (s *setSource) otherEntries(ctx context.Context, dtype string) (entries []s
 // wholeConfig is config.json of a folder with all parts: as it was read, but for what an export
 // changes.
 func (p *Decoder) wholeConfig(proc *vlm.Processor, dtype string) (map[string]any, error) {
-	var out map[string]any
-	if err := json.Unmarshal(p.config, &out); err != nil {
+	out, err := vlm.DecodeFields(p.config)
+	if err != nil {
 		return nil, err
 	}
 	if text, ok := out["text_config"].(map[string]any); ok {

@@ -1,10 +1,8 @@
 package pretrained_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"patchwork/engine/cpu"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
+	"patchwork/nn"
 	"patchwork/nn/safetensors"
 	"patchwork/vlm"
 	"patchwork/vlm/internal/vlmtest"
@@ -29,20 +28,16 @@ type tinyGemma struct {
 
 func newTinyGemma(t *testing.T, family, config string) *tinyGemma {
 	t.Helper()
-	dir := golden.Dir(t, family)
-	g := &tinyGemma{decoder: &vlmtest.TinyDecoder{Shapes: map[string][]int{}, Weights: map[string][]float32{}, Tokens: vlmtest.NewTinyTokens(t, 280)}}
-	golden.JSON(t, filepath.Join(dir, config), &g.config)
-	f, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
-	require.NoError(t, err)
-	defer f.Close()
-	for _, name := range f.Names() {
-		x, _ := f.Tensor(name)
-		g.decoder.Shapes[name], g.decoder.Weights[name] = x.Shape, require.Value(f.Float32(name))(t)
+	if family == "tiny_gemma4" {
+		d := vlmtest.NewTinyGemma(t, config)
+		return &tinyGemma{d.Config, d}
 	}
+	d := vlmtest.GoldenDecoder(t, family, config)
+	d.Tokens = vlmtest.NewTinyTokens(t, 280)
 	set, err := pretrained.Presets.ReadFile("presets/shapes/tokenizer_config.json")
 	require.NoError(t, err)
-	g.decoder.TokenizerConfig, g.decoder.Config = string(set), g.config
-	return g
+	d.TokenizerConfig = string(set)
+	return &tinyGemma{d.Config, d}
 }
 
 // text is the part of the configuration that describes the decoder.
@@ -54,8 +49,16 @@ func (g *tinyGemma) text() map[string]any {
 }
 
 // values are a parameter's golden values, as parameters hold them.
-func (g *tinyGemma) values(p string) []float32 {
-	name := strings.TrimPrefix(p, vlm.DecoderPrefix)
+func (g *tinyGemma) values(p *nn.Param) []float32 {
+	name, inDecoder := strings.CutPrefix(p.Name, vlm.DecoderPrefix)
+	if !inDecoder {
+		table := strings.TrimSuffix(strings.TrimSuffix(name, ".x"), ".y")
+		values := g.decoder.Weights["model."+table]
+		if table != name {
+			return vlmtest.AxisOf(values, strings.HasSuffix(name, ".y"), p.Shape[1])
+		}
+		return values
+	}
 	values, ok := g.decoder.Weights[name]
 	if !ok {
 		return g.decoder.Weights[strings.Replace(name, "model.", "model.language_model.", 1)]
@@ -70,14 +73,19 @@ func (g *tinyGemma) values(p string) []float32 {
 
 func (g *tinyGemma) check(t *testing.T, form, path string) {
 	t.Helper()
-	dev := cpu.Open(0)
-	l, err := pretrained.Load(path, dev)
+	l, err := pretrained.Load(path, cpu.Open(0))
 	require.NoError(t, err)
 	defer l.Close()
+	g.compare(t, form, l)
+}
+
+// compare compares a model's parameters with the golden ones.
+func (g *tinyGemma) compare(t *testing.T, form string, l *vlm.Runner) {
+	t.Helper()
 	for _, p := range l.Params.All() {
-		got, err := l.Params.Read(dev, l.Params.Weights, p)
+		got, err := l.Params.Read(l.Device, l.Params.Weights, p)
 		require.NoError(t, err)
-		want := g.values(p.Name)
+		want := g.values(p)
 		if len(want) == 0 || !slices.Equal(got[:len(want)], want) {
 			t.Errorf("%s: %s differs", form, p.Name)
 		}
@@ -118,60 +126,61 @@ func TestGoldenGemmaForms(t *testing.T) {
 }
 
 // TestGoldenGemmaWhole: a model with its embedders of images and sound has the golden parameters, in both
-// spellings of the names.
+// spellings of the names and of the configuration, in shards, and after an export as a folder and as a
+// file; as a decoder it has none of them.
 func TestGoldenGemmaWhole(t *testing.T) {
-	for _, nested := range []bool{false, true} {
-		g := newTinyGemma(t, "tiny_gemma4", "config.json")
-		renamed := map[string]string{}
-		for name := range maps.Clone(g.decoder.Weights) {
-			to := strings.Replace(strings.Replace(name, "model.embed_vision.", "model.embed_vision.multimodal_embedder.", 1), "model.vision_embedder.", "model.embed_vision.", 1)
-			if nested && to != name {
-				g.decoder.Rename(name, to, false)
-				renamed[name] = to
-			}
-		}
-		p, err := pretrained.Open(g.decoder.Folder(t))
+	for _, config := range []string{"config.json", "config.transformers.json"} {
+		g := newTinyGemma(t, "tiny_gemma4", config)
+		folder := g.decoder.Folder(t)
+		g.checkWhole(t, config, folder)
+		g.checkWhole(t, config+" in shards", g.decoder.Sharded(t))
+		out := filepath.Join(t.TempDir(), "folder")
+		require.Value(pretrained.Export(context.Background(), pretrained.ExportOptions{Model: folder, Out: out, DType: "f32"}))(t)
+		g.checkWhole(t, "exported "+config, out)
+		g.checkFiles(t, out)
+
+		p, err := pretrained.Open(folder)
 		require.NoError(t, err)
 		defer p.Close()
-		if p.Whole == nil || p.Whole.Vision.None() || p.Whole.Audio.None() || p.Whole.Attention != packing.DocumentBidirectionalImage {
-			t.Fatalf("nested=%v: the configuration is %+v", nested, p.Whole)
+		if p.Whole != nil {
+			t.Errorf("%s: a decoder is opened with embedders", config)
 		}
-		m, err := vlm.NewModel(*p.Whole, vlm.Init{})
-		require.NoError(t, err)
-		require.NoError(t, p.Check(m))
-		dev := cpu.Open(0)
-		require.NoError(t, m.Allocate(dev, false))
-		defer m.Close()
-		require.NoError(t, p.LoadWeights(dev, m))
-		for _, param := range m.Params.All() {
-			got := require.Value(m.Params.Read(dev, m.Params.Weights, param))(t)
-			want := g.values(param.Name)
-			if !strings.HasPrefix(param.Name, vlm.DecoderPrefix) {
-				name, axis := "model."+param.Name, slices.Index([]string{".x", ".y"}, param.Name[len(param.Name)-2:])
-				if axis >= 0 {
-					name = name[:len(name)-2]
-				}
-				want = g.decoder.Weights[cmp.Or(renamed[name], name)]
-			}
-			if strings.Contains(param.Name, "pos_embedding") {
-				want = axisOf(want, strings.HasSuffix(param.Name, ".y"), param.Shape[1])
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("nested=%v: %s differs", nested, param.Name)
-			}
-		}
+	}
+	g := newTinyGemma(t, "tiny_gemma4", "config.json")
+	nested := newTinyGemma(t, "tiny_gemma4", "config.json")
+	for name := range g.decoder.Weights {
+		nested.decoder.Rename(name, strings.Replace(strings.Replace(strings.Replace(name,
+			"model.embed_audio.", "model.embed_audio.multimodal_embedder.", 1),
+			"model.embed_vision.", "model.embed_vision.multimodal_embedder.", 1), "model.vision_embedder.", "model.embed_vision.", 1), false)
+	}
+	g.checkWhole(t, "names in memory", nested.decoder.Folder(t))
+}
+
+// checkWhole checks that a path has a Gemma 4 with both embedders.
+func (g *tinyGemma) checkWhole(t *testing.T, form, path string) {
+	t.Helper()
+	g.check(t, form, path)
+	c := require.Value(pretrained.ReadConfig(path, ""))(t)
+	if c.Vision.None() || c.Audio.None() || c.Attention != packing.DocumentBidirectionalImage {
+		t.Errorf("%s: the configuration is %+v", form, c)
 	}
 }
 
-// axisOf are the vectors of columns or of rows in a table [side, 2, cols].
-func axisOf(table []float32, rows bool, cols int) (out []float32) {
-	if rows {
-		table = table[cols:]
+// checkFiles checks that an exported folder has the tensors of the golden files, and no others.
+func (g *tinyGemma) checkFiles(t *testing.T, dir string) {
+	t.Helper()
+	file, err := safetensors.Open(filepath.Join(dir, pretrained.WeightsFile))
+	require.NoError(t, err)
+	defer file.Close()
+	if len(file.Names()) != len(g.decoder.Weights) {
+		t.Errorf("%d tensors, want %d", len(file.Names()), len(g.decoder.Weights))
 	}
-	for ; len(table) >= cols; table = table[min(2*cols, len(table)):] {
-		out = append(out, table[:cols]...)
+	for name, want := range g.decoder.Weights {
+		x, _ := file.Tensor(name)
+		if got := require.Value(file.Float32(name))(t); !slices.Equal(got, want) || !slices.Equal(x.Shape, g.decoder.Shapes[name]) {
+			t.Errorf("%s differs", name)
+		}
 	}
-	return out
 }
 
 // sameLayers compares the descriptions of all layers.
@@ -210,8 +219,14 @@ func TestGoldenGemmaExport(t *testing.T) {
 }
 
 func testGemmaExport(t *testing.T, g *tinyGemma) {
+	only := filepath.Join(t.TempDir(), "only")
+	require.Value(pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: only, DType: "f32", DecoderOnly: true}))(t)
+	g.check(t, "the decoder", only)
+	if c := require.Value(pretrained.ReadConfig(only, ""))(t); !c.TextOnly() || c.Text.ModelType != g.text()["model_type"] {
+		t.Errorf("--decoder-only wrote a %s with %+v and %+v", c.Text.ModelType, c.Vision, c.Audio)
+	}
 	out := filepath.Join(t.TempDir(), "exported")
-	_, err := pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: out, DType: "f32", DecoderOnly: true})
+	_, err := pretrained.Export(context.Background(), pretrained.ExportOptions{Model: g.decoder.Folder(t), Out: out, DType: "f32"})
 	require.NoError(t, err)
 	file, err := safetensors.Open(filepath.Join(out, pretrained.WeightsFile))
 	require.NoError(t, err)

@@ -78,6 +78,9 @@ func exportGGUF(ctx context.Context, o ExportOptions) (Description, error) {
 		if err != nil {
 			return Description{}, err
 		}
+		if e.Name == "" { // it is in the entry of another
+			continue
+		}
 		d.addTensor(e)
 		tensors = append(tensors, e)
 	}
@@ -97,10 +100,7 @@ func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	m, proc, err := p.structure()
-	if err == nil {
-		err = p.Check(m)
-	}
+	m, proc, err := p.Structure()
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, p.Close())
 	}
@@ -109,11 +109,8 @@ func openForExport(o ExportOptions) (*Decoder, *vlm.Model, *vlm.Processor, error
 
 // structure makes the model that the files describe, and its processor.
 func (p *Decoder) structure() (*vlm.Model, *vlm.Processor, error) {
-	c, patches := p.Config(), 0
-	if p.model != nil {
-		c, patches = *p.model, p.model.Vision.Patches()
-	}
-	proc, err := p.Processor(patches)
+	c := p.wholeOrText()
+	proc, err := p.Processor(c.Vision.Patches())
 	if err = hear(c, proc, err); err != nil {
 		return nil, nil, err
 	}
@@ -131,6 +128,9 @@ const exportRows = 1 << 22
 // in the source in the same format are copied.
 func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t gguf.Type) (gguf.Entry, error) {
 	name, _ := p.fileName(param)
+	if isGemmaPart(name) {
+		return partEntry(ctx, p, param, name, t), nil
+	}
 	e := gguf.Entry{Name: GGUFName(m.Config.Text.ModelType, name), Type: t, Shape: p.shape(m, param)}
 	if e.Name == "" {
 		return e, fmt.Errorf("parameter %s has no name in a GGUF file", param.Name)
@@ -165,7 +165,7 @@ func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t
 					return err
 				}
 				if i := slices.IndexFunc(values, nonFinite); i >= 0 {
-					return fmt.Errorf("value %d is %v; the model is damaged, or its training diverged", row*cols+i, values[i])
+					return damagedError(row*cols+i, values[i])
 				}
 				data = encode(t, permute(values, cols, head))
 			}
@@ -176,6 +176,10 @@ func ggufEntry(ctx context.Context, p *Decoder, m *vlm.Model, param *nn.Param, t
 		return nil
 	}
 	return e, nil
+}
+
+func damagedError(i int, value float32) error {
+	return fmt.Errorf("value %d is %v; the model is damaged, or its training diverged", i, value)
 }
 
 func nonFinite(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }
@@ -342,10 +346,18 @@ func vocabularyPairs(proc *vlm.Processor, rows int) ([]gguf.Pair, error) {
 	return pairs, nil
 }
 
-// openWhole opens a model with its image embedder: a folder or a GGUF file.
+// openWhole opens a model with its embedders: a folder or a GGUF file.
 func openWhole(path string) (*Decoder, error) {
 	if isFile(path) {
 		return openGGUF(path)
+	}
+	switch kind, err := folderKind(path); {
+	case err != nil:
+		return nil, err
+	case kind == gemmaFolder:
+		return openGemma(path)
+	case kind == prefixedFolder:
+		return openPrefixed(path)
 	}
 	p, err := openModelDecoder(path)
 	if err != nil {
@@ -355,7 +367,7 @@ func openWhole(path string) (*Decoder, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	p.model, p.weights = &c, wholeSource{p.weights.(modelSource).setSource}
+	p.Whole, p.weights = &c, wholeSource{p.weights.(modelSource).setSource}
 	return p, nil
 }
 

@@ -40,9 +40,6 @@ func openHuggingFace(dir string) (*Decoder, error) {
 	source := newSetSource(set)
 	source.unitNorms = p.Text.UnitNorms()
 	p.weights = source
-	if p.Whole, err = source.wholeConfig(data); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), set.Close())
-	}
 	if p.Text.TieWordEmbeddings {
 		err = source.checkTied(p)
 	}
@@ -183,7 +180,7 @@ func (s *setSource) equal(a, b string) (bool, error) {
 }
 
 func (s *setSource) shape(name string) ([]int, bool) {
-	if table, _, ok := positionAxis(name); ok {
+	if table, _, ok := s.jointPositions(name); ok {
 		t, ok := s.Tensor(s.fileName(table))
 		if !ok || len(t.Shape) != 3 || t.Shape[1] != 2 {
 			return t.Shape, ok
@@ -195,8 +192,8 @@ func (s *setSource) shape(name string) ([]int, bool) {
 }
 
 func (s *setSource) read(name string, from int, dst []float32) error {
-	if table, axis, ok := positionAxis(name); ok {
-		return s.readPositions(table, axis, from, dst)
+	if table, axis, ok := s.jointPositions(name); ok {
+		return readAxis(s, s.fileName(table), axis, from, dst)
 	}
 	if err := s.ReadFloats(s.fileName(name), from, dst); err != nil || !s.unitNorms || !isNorm(name) {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"patchwork/engine"
 	"patchwork/internal/durable"
-	"patchwork/internal/smallfile"
 	"patchwork/nn"
 	"patchwork/nn/gguf"
 	"patchwork/nn/safetensors"
@@ -115,20 +114,21 @@ func checkTensors(m *vlm.Model, path string, f tensorFile, params []*nn.Param) e
 
 // ReadWeights reads the weights of a model's folder or GGUF file onto the device.
 func ReadWeights(m *vlm.Model, dev engine.Device, path string) error {
-	if isFile(path) {
-		p, err := openChecked(path, m)
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		return p.LoadWeights(dev, m)
+	if !isFile(path) && !isForeign(path) {
+		return readFolder(m, dev, path)
 	}
-	return readFolder(m, dev, path)
+	p, err := openChecked(path, m)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.LoadWeights(dev, m)
 }
 
-// openChecked opens the GGUF file of a model, which must have all of its parameters.
+// openChecked opens the GGUF file or Hugging Face folder of a model, which must have all of its
+// parameters.
 func openChecked(path string, m *vlm.Model) (*Decoder, error) {
-	p, err := openGGUF(path)
+	p, err := openWhole(path)
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +194,9 @@ func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error
 	if o.Adapter != "" {
 		return loadAdapted(path, dev, o)
 	}
+	if o.MMProj != "" {
+		return loadSplit(path, dev, o)
+	}
 	isDecoder, err := IsDecoder(path)
 	if err != nil {
 		return nil, err
@@ -205,7 +208,7 @@ func LoadWith(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error
 }
 
 // IsDecoder reports whether the path is a GGUF file without an image embedder, or a folder whose
-// config.json describes a pretrained decoder.
+// config.json describes a pretrained decoder. A Gemma 4 folder with its embedders is none.
 func IsDecoder(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -218,18 +221,8 @@ func IsDecoder(path string) (bool, error) {
 		}
 		return !f.Metadata.Has(keyConfig), f.Close()
 	}
-	file := filepath.Join(path, "config.json")
-	text, err := smallfile.Read(file, smallfile.Config)
-	if err != nil {
-		return false, err
-	}
-	var c struct {
-		ModelType string `json:"model_type"`
-	}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return false, fmt.Errorf("%s: %w", file, err)
-	}
-	return c.ModelType != vlm.ModelType, nil
+	kind, err := folderKind(path)
+	return kind == decoderFolder, err
 }
 
 func loadDecoder(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
@@ -277,7 +270,7 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	if m.Config.Adapter != nil {
 		return nil, fmt.Errorf("%s has only an adapter's weights; give its base as --model, and the folder adapter of its run as --adapter", path)
 	}
-	if !isFile(path) {
+	if !isFile(path) && !isForeign(path) {
 		o.store(m, nil)
 		return newRunner(path, m, proc, dev, func() error { return readFolder(m, dev, path) })
 	}
@@ -290,7 +283,22 @@ func loadModel(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, erro
 	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
 }
 
-// OpenModel reads a model's folder or GGUF file without its weights.
+// loadSplit loads a decoder with embedders in a file of their own.
+func loadSplit(path string, dev engine.Device, o LoadOptions) (*vlm.Runner, error) {
+	p, err := openSplit(path, o.MMProj)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	m, proc, err := p.Structure()
+	if err != nil {
+		return nil, err
+	}
+	o.store(m, p.format)
+	return newRunner(path, m, proc, dev, func() error { return p.LoadWeights(dev, m) })
+}
+
+// OpenModel reads a model's folder, that of a Gemma 4, or a GGUF file without its weights.
 func OpenModel(path string) (*vlm.Model, *vlm.Processor, error) {
 	c, proc, err := openConfig(path)
 	if err != nil {
@@ -309,22 +317,22 @@ func OpenModel(path string) (*vlm.Model, *vlm.Processor, error) {
 
 // openConfig reads the configuration and the processor of a model.
 func openConfig(path string) (c vlm.Config, proc *vlm.Processor, err error) {
-	if !isFile(path) {
+	if !isFile(path) && !isForeign(path) {
 		if c, err = vlm.ReadConfig(path); err == nil {
 			proc, err = loadProcessor(path, c.Vision.Patches())
 		}
 		return c, proc, hear(c, proc, err)
 	}
-	p, err := openGGUF(path)
+	p, err := openWhole(path)
 	if err != nil {
 		return c, nil, err
 	}
 	defer p.Close()
-	if p.model == nil {
+	if p.Whole == nil {
 		return c, nil, fmt.Errorf("%s holds a decoder without an image embedder; to train from it use --decoder", path)
 	}
-	proc, err = p.processor(p.model.Vision.Patches())
-	return *p.model, proc, hear(*p.model, proc, err)
+	proc, err = p.processor(p.Whole.Vision.Patches())
+	return *p.Whole, proc, hear(*p.Whole, proc, err)
 }
 
 // hear adds <|audio|> to the processor of a model that hears.

@@ -27,21 +27,20 @@ import (
 type Decoder struct {
 	Path string
 	Text vlm.TextConfig
-	// Whole is the configuration with the embedders of images and sound of a Gemma 4 folder; nil: there
-	// are none.
+	// Whole is the configuration with the embedders of images and sound; nil: there are none, or only the
+	// decoder is read.
 	Whole *vlm.Config
 
 	weights   weightSource
 	config    []byte // config.json of a Hugging Face folder
 	processor func(patches int) (*vlm.Processor, error)
-	model     *vlm.Config // of a GGUF file with an image embedder; nil: only a decoder
 }
 
 // fileName returns the name of a parameter in the files, where decoder parameters have no prefix;
 // ok is false for a parameter that is not there.
 func (p *Decoder) fileName(param *nn.Param) (name string, ok bool) {
 	name, inDecoder := strings.CutPrefix(param.Name, vlm.DecoderPrefix)
-	return name, (inDecoder || p.model != nil || p.Whole != nil && isGemmaPart(name)) && param.Group != vlm.GroupAdapter
+	return name, (inDecoder || p.Whole != nil) && param.Group != vlm.GroupAdapter
 }
 
 // weightSource reads a decoder's parameters by Hugging Face's names, on demand.
@@ -58,7 +57,7 @@ type weightSource interface {
 	Close() error
 }
 
-// Open opens a decoder without reading its weights.
+// Open opens a decoder without reading its weights. Of a Gemma 4 folder only the decoder is opened.
 func Open(path string) (*Decoder, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -18,6 +18,8 @@ type LoadOptions struct {
 	Weights Weights
 	Cache   vlm.CacheType // of keys and values
 	Adapter string        // folder of an adapter for the model; "" = none
+	// MMProj is llama.cpp's file of the embedders of a Gemma 4 whose decoder is a file of its own; "" = none.
+	MMProj string
 }
 
 // Weights is how the decoder's matrices are stored on a device: WeightsAuto, a float type or a

@@ -72,7 +72,12 @@ func (t *trainer) openBase() (err error) {
 	if err != nil {
 		return err
 	}
-	if t.base, err = pretrained.OpenAny(path); err != nil {
+	if t.Decoder != "" {
+		t.base, err = pretrained.Open(path)
+	} else {
+		t.base, err = pretrained.OpenParts(path, t.MMProj)
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.base.Check(t.model); err != nil {

@@ -74,6 +74,83 @@ func (r Recipe) withText(text vlm.TextConfig) Recipe {
 	return r
 }
 
+// openStart opens the model that a run starts from, without its weights.
+func (t *trainer) openStart() (*vlm.Model, *vlm.Processor, error) {
+	if t.MMProj == "" {
+		return pretrained.OpenModel(t.Model)
+	}
+	p, err := pretrained.OpenParts(t.Model, t.MMProj)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer p.Close()
+	return p.Structure()
+}
+
+// loadStart reads the weights of the model that a run starts from.
+func (t *trainer) loadStart() error {
+	if t.MMProj == "" {
+		return pretrained.ReadWeights(t.model, t.Device, t.Model)
+	}
+	p, err := pretrained.OpenParts(t.Model, t.MMProj)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.LoadWeights(t.Device, t.model)
+}
+
+// withModel returns the recipe as used for training a Gemma 4, whose sizes of images and sound are the
+// model's, but for the tokens of an image, if the recipe has the model's sizes already.
+func (r Recipe) withModel(c vlm.Config) Recipe {
+	if !c.IsGemma() {
+		return r
+	}
+	if !c.Vision.SameButTokens(r.Vision) {
+		r.Vision = c.Vision
+	}
+	r.Text, r.Audio = &c.Text, c.Audio
+	return r
+}
+
+// ModelOptions are what a recipe changes of the model that it starts from.
+type ModelOptions struct {
+	// KeepAttention: the mode of attention is the recipe's, also for Gemma 4, which was trained with one.
+	KeepAttention bool
+	ImageTokens   int    // of an image, at most; 0 = the model's
+	MMProj        string // as Options.MMProj
+}
+
+// ImageTokensError reports a number of tokens of an image that the model of a path cannot have.
+type ImageTokensError struct {
+	Path string
+	Err  error
+}
+
+func (e *ImageTokensError) Error() string {
+	return fmt.Sprintf("--image-tokens: %s: %v", e.Path, e.Err)
+}
+
+// WithModel returns the recipe as used for training the model of a path. The error is an
+// *ImageTokensError for tokens that the model cannot have.
+func (r Recipe) WithModel(path string, o ModelOptions) (Recipe, error) {
+	c, err := pretrained.ReadConfig(path, o.MMProj)
+	if err != nil {
+		return r, err
+	}
+	if c.IsGemma() && !o.KeepAttention {
+		r.Attention = c.Attention
+	}
+	if r = r.withModel(c); o.ImageTokens == 0 {
+		return r, nil
+	}
+	r.Vision = c.Vision
+	if err := r.Vision.SetImageTokens(o.ImageTokens); err != nil {
+		return r, &ImageTokensError{path, err}
+	}
+	return r, nil
+}
+
 // WithDecoder returns the recipe as used for training from a pretrained decoder.
 func (r Recipe) WithDecoder(path string) (Recipe, error) {
 	p, err := pretrained.Open(path)

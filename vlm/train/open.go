@@ -377,8 +377,12 @@ func validationRows(d *data.Dataset, rows []int, n int) *data.RowSet {
 func (t *trainer) openModel() error {
 	var err error
 	if t.Model != "" {
-		if t.model, t.processor, err = pretrained.OpenModel(t.Model); err != nil {
+		if t.model, t.processor, err = t.openStart(); err != nil {
 			return err
+		}
+		t.Recipe = t.Recipe.withModel(t.model.Config)
+		if t.model.Config.Vision.SameButTokens(t.Recipe.Vision) {
+			t.model.Config.Vision = t.Recipe.Vision
 		}
 		t.model.Config.Attention, t.model.Config.Turns = t.Recipe.Attention, t.Recipe.Turns
 		return t.adaptModel()
@@ -418,7 +422,7 @@ func (t *trainer) restore() error {
 		return nil
 	}
 	if t.Model != "" {
-		return pretrained.ReadWeights(t.model, t.Device, t.Model)
+		return t.loadStart()
 	}
 	if t.Decoder != "" {
 		return t.loadDecoder()

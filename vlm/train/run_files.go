@@ -24,6 +24,7 @@ import (
 type runFile struct {
 	Recipe  Recipe      `json:"recipe"`
 	Model   string      `json:"model,omitempty"` // the model folder it started from
+	MMProj  string      `json:"mmproj,omitempty"`
 	Decoder *runDecoder `json:"decoder,omitempty"`
 	Data    runData     `json:"data"`
 	ValData *runData    `json:"val_data,omitempty"`
@@ -179,7 +180,7 @@ func (t *trainer) writeRun() error {
 
 func (t *trainer) describeRun() runFile {
 	now := runFile{
-		Recipe: t.Recipe, Model: t.Model, Decoder: t.decoder, Data: runData{t.train.Dataset().Files(), t.train.Dataset().Len(), t.train.Dataset().Fingerprint()},
+		Recipe: t.Recipe, Model: t.Model, MMProj: t.MMProj, Decoder: t.decoder, Data: runData{t.train.Dataset().Files(), t.train.Dataset().Len(), t.train.Dataset().Fingerprint()},
 		Ranks: t.World.Size(), Device: t.Device.Info(), Version: t.Version, Go: runtime.Version(),
 	}
 	if t.ValData != nil {
@@ -203,6 +204,9 @@ func (t *trainer) compareRun(saved, now runFile) (changed []string, err error) {
 	}
 	if saved.Model != now.Model {
 		names = append(names, "model")
+	}
+	if saved.MMProj != now.MMProj {
+		names = append(names, "mmproj")
 	}
 	if (saved.Decoder == nil) != (now.Decoder == nil) || saved.Decoder != nil && saved.Decoder.Fingerprint != now.Decoder.Fingerprint {
 		names = append(names, "decoder")

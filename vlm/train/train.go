@@ -30,6 +30,8 @@ type Options struct {
 	ValData []data.File // nil: every HoldOut-th row of Data
 	Out     string
 	Model   string // model folder to start from; "" = none
+	// MMProj is llama.cpp's file of the embedders of a Gemma 4 whose decoder is Model, a GGUF file; "" = none.
+	MMProj  string
 	Decoder string // pretrained decoder to start from, in any form pretrained.Open reads; "" = none
 	Resume  bool
 	Keep    int // number of newest checkpoints to keep besides the best; 0 = DefaultKeep

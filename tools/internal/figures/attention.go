@@ -5,8 +5,10 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"slices"
 	"strings"
 
+	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 )
 
@@ -26,7 +28,7 @@ var shareColors = []color.RGBA{{233, 98, 42, 255}, {96, 125, 156, 255}, {178, 19
 // Input is the model's input.
 type Input struct {
 	Prompt string
-	Images []image.Image // resized and cropped, as the model reads them
+	Images []image.Image // resized, as the model reads them
 }
 
 // Attention draws the attention on the images for each word of an answer.
@@ -44,7 +46,7 @@ func Attention(path string, q Input, e generate.Explanation) error {
 	bands := layerBands(e.Layers)
 	minis := min(len(bands), 4)
 	miniSide := (tile - (minis-1)*miniGap) / minis
-	h, mini := mosaicHeight(tile, e.Images), mosaicHeight(miniSide, e.Images)
+	h, mini := mosaicHeight(tile, len(e.Grids)), mosaicHeight(miniSide, len(e.Grids))
 	card := h + cardText + (len(bands)+3)/4*(mini+miniText(e.Layers)) + tileGap
 	top := margin + 26*len(question) + 20*len(note) + 14
 	rows := (cards + columns - 1) / columns
@@ -68,7 +70,7 @@ func Attention(path string, q Input, e generate.Explanation) error {
 	for i := range cards {
 		at := image.Pt(margin+i%columns*(tile+tileGap), top+i/columns*card)
 		if i == 0 {
-			s.input(at, q, e.Grid)
+			s.input(at, q, e.Grids)
 			continue
 		}
 		s.word(at, q, e, e.Words[i-1], scale, bands, miniSide)
@@ -78,21 +80,27 @@ func Attention(path string, q Input, e generate.Explanation) error {
 }
 
 // input draws the images and their grid.
-func (s *Sheet) input(at image.Point, q Input, grid int) {
+func (s *Sheet) input(at image.Point, q Input, grids []chat.Grid) {
 	h := mosaicHeight(tile, len(q.Images))
 	for i, r := range mosaic(at, tile, len(q.Images)) {
+		r = fitted(r, q.Images[i])
 		s.drawImage(r, q.Images[i])
-		s.grid(r, grid)
+		s.grid(r, grids[i])
 	}
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, "model input")
-	size := q.Images[0].Bounds().Dx()
-	s.Write(s.small, Soft, at.X, at.Y+h+44, fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size, size, grid, grid, size/grid, size/grid))
+	size, grid := q.Images[0].Bounds(), grids[0]
+	patch := size.Dx() / grid.Cols
+	text := fmt.Sprintf("%d×%d pixels in %d×%d patches of %d×%d", size.Dx(), size.Dy(), grid.Cols, grid.Rows, patch, patch)
+	if slices.ContainsFunc(grids, func(g chat.Grid) bool { return g != grid }) {
+		text = fmt.Sprintf("in patches of %d×%d pixels", patch, patch)
+	}
+	s.Write(s.small, Soft, at.X, at.Y+h+44, text)
 }
 
 // word draws one word's heat map, the bar of its shares, and its layers.
 func (s *Sheet) word(at image.Point, q Input, e generate.Explanation, w generate.ExplainedWord, scale float64, bands [][2]int, miniSide int) {
 	h, mini := mosaicHeight(tile, len(q.Images)), mosaicHeight(miniSide, len(q.Images))
-	s.heat(at, tile, q, e.Grid, w.Mean, scale)
+	s.heat(at, tile, q, e.Grids, w.Mean, scale)
 	s.Write(s.bold, Ink, at.X, at.Y+h+24, shorten(s.bold, strings.Map(printable, w.Text), tile))
 	x := float64(at.X)
 	for i, share := range []float64{w.Mean.ImageShare(), w.Mean.Prompt, w.Mean.Answer} {
@@ -104,7 +112,7 @@ func (s *Sheet) word(at image.Point, q Input, e generate.Explanation, w generate
 	for i, band := range bands {
 		p := image.Pt(at.X+i%4*(miniSide+miniGap), at.Y+h+cardText-6+i/4*(mini+miniText(e.Layers)))
 		attention := generate.MeanAttention(w.Layers[band[0]:band[1]])
-		s.heat(p, miniSide, q, e.Grid, attention, maxShare(attention))
+		s.heat(p, miniSide, q, e.Grids, attention, maxShare(attention))
 		middle, share := p.X+miniSide/2, percent(attention.ImageShare())
 		if e.Layers <= maxMinis {
 			s.center(s.small, Soft, middle, p.Y+mini+14, fmt.Sprintf("%d: %s", band[0]+1, share))
@@ -116,13 +124,16 @@ func (s *Sheet) word(at image.Point, q Input, e generate.Explanation, w generate
 }
 
 // heat draws an attention map over the faded images, which share a square.
-func (s *Sheet) heat(at image.Point, side int, q Input, grid int, attention generate.AttentionMap, scale float64) {
+func (s *Sheet) heat(at image.Point, side int, q Input, grids []chat.Grid, attention generate.AttentionMap, scale float64) {
+	shares := attention.Patches
 	for i, r := range mosaic(at, side, len(q.Images)) {
+		r = fitted(r, q.Images[i])
 		s.drawImage(r, q.Images[i])
 		s.fade(r)
-		for p, share := range attention.Patches[i*grid*grid : (i+1)*grid*grid] {
-			s.fill(cell(r, grid, p), heatOver(share/max(scale, 1e-12)))
+		for p, share := range shares[:grids[i].Tokens()] {
+			s.fill(cell(r, grids[i], p), heatOver(share/max(scale, 1e-12)))
 		}
+		shares = shares[grids[i].Tokens():]
 		s.frame(r, line)
 	}
 }

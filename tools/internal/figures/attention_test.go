@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"bytes"
 	"image"
 	"image/color"
 	"image/png"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"patchwork/internal/require"
+	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 )
 
@@ -24,10 +26,14 @@ func open(t testing.TB, path string) image.Image {
 }
 
 // planted is an explanation with words whose attention is on one patch each.
-func planted(images, grid int, peaks ...int) generate.Explanation {
-	e := generate.Explanation{Images: images, Grid: grid, Layers: 2, Heads: 3, Omitted: 4}
+func planted(grids []chat.Grid, peaks ...int) generate.Explanation {
+	e := generate.Explanation{Grids: grids, Layers: 2, Heads: 3, Omitted: 4}
+	patches := 0
+	for _, g := range grids {
+		patches += g.Tokens()
+	}
 	for _, p := range peaks {
-		attention := generate.AttentionMap{Patches: make([]float64, images*grid*grid), Prompt: 0.5}
+		attention := generate.AttentionMap{Patches: make([]float64, patches), Prompt: 0.5}
 		attention.Patches[p] = 0.5
 		e.Words = append(e.Words, generate.ExplainedWord{Text: "word", Mean: attention, Layers: []generate.AttentionMap{attention, attention}})
 	}
@@ -35,35 +41,39 @@ func planted(images, grid int, peaks ...int) generate.Explanation {
 }
 
 // TestAttentionPeak: the patch with the planted attention is dark red in the word's heat
-// map, and no other patch is.
+// map, and no other patch is, also in images of other shapes than a square.
 func TestAttentionPeak(t *testing.T) {
-	const size, grid = 64, 8
-	white := make([]byte, 3*size*size)
-	for i := range white {
-		white[i] = 255
-	}
+	const patch = 8
+	square, wide, tall := chat.Grid{Rows: 8, Cols: 8}, chat.Grid{Rows: 4, Cols: 9}, chat.Grid{Rows: 6, Cols: 2}
 	for _, c := range []struct {
-		images int
-		peaks  []int
-	}{{1, []int{0, 63}}, {1, []int{13, 40}}, {2, []int{5, 64 + 18}}, {3, []int{128 + 63, 64}}} {
+		grids []chat.Grid
+		peaks []int
+	}{
+		{[]chat.Grid{square}, []int{0, 63}}, {[]chat.Grid{square}, []int{13, 40}}, {[]chat.Grid{square, square}, []int{5, 64 + 18}},
+		{[]chat.Grid{square, square, square}, []int{128 + 63, 64}}, {[]chat.Grid{wide}, []int{8, 27}}, {[]chat.Grid{wide, tall, square}, []int{35, 36, 36 + 11, 48}},
+	} {
 		q := Input{Prompt: "what is this?"}
-		for range c.images {
-			q.Images = append(q.Images, Pixels(white, size))
+		for _, g := range c.grids {
+			q.Images = append(q.Images, Pixels(bytes.Repeat([]byte{255}, 3*patch*patch*g.Tokens()), patch*g.Cols))
 		}
 		path := filepath.Join(t.TempDir(), "out.png")
-		require.NoError(t, Attention(path, q, planted(c.images, grid, c.peaks...)))
+		require.NoError(t, Attention(path, q, planted(c.grids, c.peaks...)))
 		img := open(t, path)
-		top := firstTile(t, img)
+		top := firstTile(t, img) - fitted(mosaic(image.Point{}, tile, len(c.grids))[0], q.Images[0]).Min.Y
 		for w, peak := range c.peaks {
-			at := image.Pt(margin+(w+1)*(tile+tileGap), top)
-			for i, r := range mosaic(at, tile, c.images) {
-				for p := range grid * grid {
-					middle := cell(r, grid, p)
+			at, n := image.Pt(margin+(w+1)%columns*(tile+tileGap), top), 0
+			if w+1 >= columns {
+				break
+			}
+			for i, r := range mosaic(at, tile, len(c.grids)) {
+				for p := range c.grids[i].Tokens() {
+					middle := cell(fitted(r, q.Images[i]), c.grids[i], p)
 					r, g, b, _ := img.At((middle.Min.X+middle.Max.X)/2, (middle.Min.Y+middle.Max.Y)/2).RGBA()
 					hot := r>>8 < 200 && g>>8 < 80 && b>>8 < 100
-					if want := i*grid*grid+p == peak; hot != want {
-						t.Errorf("%d images, word %d, patch %d: colour %d,%d,%d, want the peak at %d", c.images, w, i*grid*grid+p, r>>8, g>>8, b>>8, peak)
+					if want := n == peak; hot != want {
+						t.Errorf("%v, word %d, patch %d: colour %d,%d,%d, want the peak at %d", c.grids, w, n, r>>8, g>>8, b>>8, peak)
 					}
+					n++
 				}
 			}
 		}
@@ -88,7 +98,7 @@ func firstTile(t *testing.T, img image.Image) int {
 
 func TestAttentionUnwritable(t *testing.T) {
 	q := Input{Images: []image.Image{Pixels(make([]byte, 3*64*64), 64)}}
-	err := Attention(filepath.Join(t.TempDir(), "none", "out.png"), q, planted(1, 8, 3))
+	err := Attention(filepath.Join(t.TempDir(), "none", "out.png"), q, planted([]chat.Grid{squareGrid(8)}, 3))
 	if err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("%v, want a missing folder", err)
 	}

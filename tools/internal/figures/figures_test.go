@@ -34,7 +34,7 @@ func TestPositions(t *testing.T) {
 	for own := range 16 {
 		at := image.Pt(margin+own%4*(mapSide+mapGap), margin+66+own/4*(mapSide+mapGap))
 		for p := range 16 {
-			r := cell(image.Rectangle{at, at.Add(image.Pt(mapSide, mapSide))}, 4, p)
+			r := cell(image.Rectangle{at, at.Add(image.Pt(mapSide, mapSide))}, squareGrid(4), p)
 			want := red
 			if own/8 != p/8 {
 				want = blue
@@ -101,11 +101,11 @@ func TestPatches(t *testing.T) {
 			copy(pixels[3*(y*side+x):], []byte{200, 10, 30})
 		}
 	}
-	if got := variedPatches(pixels, side, patch, 2); !slices.Equal(got, []int{9, 15}) {
+	if got := variedPatches(pixels, squareGrid(side/patch), patch, 2); !slices.Equal(got, []int{9, 15}) {
 		t.Errorf("patches %v are enlarged, want 9 with the edge and 15, the last plain one", got)
 	}
 	path := filepath.Join(t.TempDir(), "patches.png")
-	require.NoError(t, Patches(path, pixels, side, patch))
+	require.NoError(t, Patches(path, pixels, squareGrid(side/patch), patch))
 	img := open(t, path)
 	found := false
 	for i := range zoomed {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
+	"patchwork/vlm/chat"
 	"patchwork/vlm/generate"
 )
 
@@ -46,9 +47,28 @@ func printable(r rune) rune {
 }
 
 // cell is the rectangle of patch p of a grid.
-func cell(r image.Rectangle, grid, p int) image.Rectangle {
-	row, column := p/grid, p%grid
-	return image.Rect(r.Min.X+column*r.Dx()/grid, r.Min.Y+row*r.Dy()/grid, r.Min.X+(column+1)*r.Dx()/grid, r.Min.Y+(row+1)*r.Dy()/grid)
+func cell(r image.Rectangle, g chat.Grid, p int) image.Rectangle {
+	row, column := p/g.Cols, p%g.Cols
+	return image.Rect(r.Min.X+column*r.Dx()/g.Cols, r.Min.Y+row*r.Dy()/g.Rows, r.Min.X+(column+1)*r.Dx()/g.Cols, r.Min.Y+(row+1)*r.Dy()/g.Rows)
+}
+
+// squareGrid is a grid of n rows and columns.
+func squareGrid(n int) chat.Grid { return chat.Grid{Rows: n, Cols: n} }
+
+// fitted is the largest rectangle within one, in its middle, that has an image's aspect ratio.
+func fitted(r image.Rectangle, img image.Image) image.Rectangle {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	switch {
+	case w > h:
+		h = max(1, r.Dy()*h/w)
+		y := r.Min.Y + (r.Dy()-h)/2
+		return image.Rect(r.Min.X, y, r.Max.X, y+h)
+	case h > w:
+		w = max(1, r.Dx()*w/h)
+		x := r.Min.X + (r.Dx()-w)/2
+		return image.Rect(x, r.Min.Y, x+w, r.Max.Y)
+	}
+	return r
 }
 
 // layerBands divides layers into at most maxMinis runs of neighbours [from,to).
@@ -88,15 +108,14 @@ func over(c color.Color, below color.RGBA) color.Color {
 
 // variedPatches are the patches with the largest variance of pixels, in reading order, and
 // the one with the smallest.
-func variedPatches(pixels []byte, side, patch, limit int) []int {
-	grid := side / patch
-	spread := make([]float64, grid*grid)
-	order := make([]int, grid*grid)
+func variedPatches(pixels []byte, grid chat.Grid, patch, limit int) []int {
+	spread := make([]float64, grid.Tokens())
+	order := make([]int, grid.Tokens())
 	for p := range order {
 		order[p] = p
 		var sum, squares [3]float64
 		for i := range patch * patch {
-			at := 3 * ((p/grid*patch+i/patch)*side + p%grid*patch + i%patch)
+			at := 3 * ((p/grid.Cols*patch+i/patch)*grid.Cols*patch + p%grid.Cols*patch + i%patch)
 			for c := range 3 {
 				v := float64(pixels[at+c])
 				sum[c] += v

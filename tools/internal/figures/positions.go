@@ -38,9 +38,9 @@ func Positions(path string, rows, columns [][]float32) error {
 			r := image.Rectangle{at, at.Add(image.Pt(mapSide, mapSide))}
 			own := row*grid + column
 			for p, v := range similar[own] {
-				s.fill(cell(r, grid, p), balance.at((v+1)/2))
+				s.fill(cell(r, squareGrid(grid), p), balance.at((v+1)/2))
 			}
-			s.frame(cell(r, grid, own), Ink)
+			s.frame(cell(r, squareGrid(grid), own), Ink)
 		}
 	}
 	x := margin + maps + tableGap
@@ -61,7 +61,7 @@ func (s *Sheet) table(at image.Point, name string, similar [][]float64) {
 	r := image.Rectangle{at, at.Add(image.Pt(tableSide, tableSide))}
 	for i, row := range similar {
 		for j, v := range row {
-			s.fill(cell(r, n, i*n+j), balance.at((v+1)/2))
+			s.fill(cell(r, squareGrid(n), i*n+j), balance.at((v+1)/2))
 		}
 	}
 	s.frame(r, line)

@@ -156,10 +156,10 @@ func (s *Sheet) Save(path string) error {
 	return durable.Replace(path, out.Bytes())
 }
 
-// Pixels is a model's input [S,S,3] as an image.
-func Pixels(pixels []byte, size int) image.Image {
-	img := image.NewRGBA(image.Rect(0, 0, size, size))
-	for i := range size * size {
+// Pixels is a model's input [rows, width, 3] as an image.
+func Pixels(pixels []byte, width int) image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, width, len(pixels)/3/width))
+	for i := range len(pixels) / 3 {
 		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = pixels[3*i], pixels[3*i+1], pixels[3*i+2], 255
 	}
 	return img

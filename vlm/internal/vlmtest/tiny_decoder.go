@@ -28,7 +28,8 @@ type TinyDecoder struct {
 	Shapes          map[string][]int
 	Weights         map[string][]float32 // by Hugging Face's names
 	Tokens          TinyTokens
-	TokenizerConfig string // tokenizer_config.json
+	TokenizerConfig string         // tokenizer_config.json
+	Generation      map[string]any // generation_config.json; nil: none
 }
 
 // TinyTokens is a tokenizer: tokenizer.json and its contents.
@@ -102,6 +103,9 @@ func (d *TinyDecoder) Folder(t testing.TB) string {
 	require.NoError(t, pretrained.WriteJSON(filepath.Join(dir, "config.json"), d.Config))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.json"), d.Tokens.File, 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(d.TokenizerConfig), 0o644))
+	if d.Generation != nil {
+		require.NoError(t, pretrained.WriteJSON(filepath.Join(dir, "generation_config.json"), d.Generation))
+	}
 	d.WriteTensors(t, filepath.Join(dir, pretrained.WeightsFile), func(string) bool { return true })
 	return dir
 }

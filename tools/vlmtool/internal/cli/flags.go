@@ -111,14 +111,20 @@ func BOSFlag(s *pflag.FlagSet, to *string, prefix string) {
 var DTypes = []string{"f32", "f16", "bf16"}
 
 // Storage are the flags of commands that run a model: how it is stored on the device.
-type Storage struct{ DType, Weights, Cache, Adapter string }
+type Storage struct{ DType, Weights, Cache, Adapter, MMProj string }
 
-// Declare adds --dtype, --weights, --cache and --adapter.
+// Declare adds --dtype, --weights, --cache, --adapter and --mmproj.
 func (o *Storage) Declare(s *pflag.FlagSet) {
 	o.DeclareDType(s)
 	o.DeclareWeights(s)
 	o.DeclareCache(s)
 	s.StringVar(&o.Adapter, "adapter", "", "add the LoRA adapter in `DIR` to the model: the folder adapter of a run with --lora-rank")
+	MMProjFlag(s, &o.MMProj)
+}
+
+// MMProjFlag declares --mmproj.
+func MMProjFlag(s *pflag.FlagSet, path *string) {
+	s.StringVar(path, "mmproj", "", "read the embedders of images and sound from `FILE`, llama.cpp's mmproj of a Gemma 4 whose GGUF file is --model")
 }
 
 // DeclareDType adds --dtype.
@@ -144,7 +150,7 @@ func (o Storage) Type() shaders.Type {
 
 // Options are the settings of the flags.
 func (o Storage) Options() pretrained.LoadOptions {
-	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights), Cache: vlm.CacheType(o.Cache), Adapter: o.Adapter}
+	return pretrained.LoadOptions{Type: o.Type(), Weights: pretrained.Weights(o.Weights), Cache: vlm.CacheType(o.Cache), Adapter: o.Adapter, MMProj: o.MMProj}
 }
 
 // Check returns an error for flags that exclude each other.

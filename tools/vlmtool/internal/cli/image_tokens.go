@@ -22,14 +22,11 @@ func CheckImageTokens(n int) error {
 
 // SetImageTokens sets the tokens of an image of the model at a path; n = 0 leaves them.
 func SetImageTokens(v *vlm.VisionConfig, n int, path string) error {
-	switch {
-	case n == 0:
-	case v.None():
-		return usage.Errorf("--image-tokens: %s takes no images", path)
-	case !v.KeepsAspect():
-		return usage.Errorf("--image-tokens: %s takes square images, which always have %d tokens; train with --image-size keep:N to choose", path, v.Patches())
-	default:
-		v.MaxPatches = n
+	if n == 0 {
+		return nil
+	}
+	if err := v.SetImageTokens(n); err != nil {
+		return usage.Errorf("--image-tokens: %s: %v", path, err)
 	}
 	return nil
 }

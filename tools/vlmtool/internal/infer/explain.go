@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"image"
 	"slices"
 	"time"
 
@@ -56,15 +55,16 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 	attention := time.Since(start)
 	start = time.Now()
 	q := figures.Input{Prompt: s.f.prompt}
-	for _, pixels := range s.images {
-		q.Images = append(q.Images, image.Image(figures.Pixels(pixels, s.generator.Config.Vision.ImageSize)))
+	for i, pixels := range s.images {
+		rgb := s.generator.Config.Vision.RGB(pixels, e.Grids[i])
+		q.Images = append(q.Images, figures.Pixels(rgb.Pix, rgb.W))
 	}
 	if err := figures.Attention(s.f.explain, q, e); err != nil {
 		return nil, fmt.Errorf("--explain: %w", err)
 	}
 	out := &explanation{File: s.f.explain, Omitted: e.Omitted, AttentionMS: ms(attention), DrawMS: ms(time.Since(start))}
 	for _, w := range e.Words {
-		word := explainedWord{Text: w.Text, Image: w.Mean.ImageShare(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grid)}
+		word := explainedWord{Text: w.Text, Image: w.Mean.ImageShare(), Prompt: w.Mean.Prompt, Answer: w.Mean.Answer, Patches: topPatches(w.Mean, e.Grids)}
 		for _, l := range w.Layers {
 			word.Layers = append(word.Layers, l.ImageShare())
 		}
@@ -74,10 +74,12 @@ func (s *session) explain(ctx context.Context, prompt chat.Tokens, answer []int3
 }
 
 // topPatches are the patches with the largest shares, the largest first.
-func topPatches(l generate.AttentionMap, grid int) []patchWeight {
+func topPatches(l generate.AttentionMap, grids []chat.Grid) []patchWeight {
 	var all []patchWeight
-	for i, share := range l.Patches {
-		all = append(all, patchWeight{i / (grid * grid), i / grid % grid, i % grid, share})
+	for i, g := range grids {
+		for p := range g.Tokens() {
+			all = append(all, patchWeight{i, p / g.Cols, p % g.Cols, l.Patches[len(all)]})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b patchWeight) int { return cmp.Compare(b.Share, a.Share) })
 	return all[:min(maxPatches, len(all))]

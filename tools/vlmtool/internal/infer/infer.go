@@ -236,8 +236,6 @@ func (f *inferFlags) checkTakes(c vlm.Config) error {
 		return usage.Errorf("--frames: %s takes no images", f.model)
 	case len(f.imageFiles) > 0 && c.TextOnly():
 		return usage.Errorf("--image: %s is a text-only decoder; train it on images with vlmtool train --decoder first", f.model)
-	case f.explain != "" && c.Vision.KeepsAspect():
-		return usage.Errorf("--explain draws attention on square images, and %s keeps the aspect ratio of images", f.model)
 	case len(f.imageFiles) > 0 && c.Vision.None():
 		return usage.Errorf("--image: %s takes no images, only sound", f.model)
 	case len(f.audioFiles) > 0 && c.TextOnly():
@@ -277,7 +275,7 @@ type session struct {
 func (s *session) warnNoFile() {
 	c := s.generator.Config
 	switch {
-	case c.TextOnly() || len(s.images)+len(s.clips) > 0:
+	case c.TextOnly() || c.IsGemma() || len(s.images)+len(s.clips) > 0: // a Gemma answers without too
 	case c.Vision.None():
 		slog.Warn("the model was trained on questions about sound, but none was given; --audio FILE adds it")
 	default:

@@ -61,7 +61,8 @@ func (f *options) dataFlags(s *pflag.FlagSet) {
 	cli.Choice(s, &f.preset, "preset", "shapes", "use the recipe `NAME`", train.PresetNames...)
 	s.StringVar(&f.config, "config", "", "read the recipe from a JSON `FILE`, as --print-config prints it")
 	s.StringVar(&f.decoder, "decoder", "", "start from the pretrained decoder at `PATH`: a Hugging Face folder or a GGUF file")
-	s.StringVar(&f.model, "model", "", "start from the trained model in `DIR`")
+	cli.MMProjFlag(s, &f.mmproj)
+	s.StringVar(&f.model, "model", "", "start from the model at `PATH`: one that vlmtool has trained, or a Gemma 4 with its embedders as a Hugging Face folder")
 }
 
 func (f *options) recipeFlags(s *pflag.FlagSet) {
@@ -75,6 +76,7 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.BoolVar(&f.noShuffle, "no-shuffle", false, "keep the order of the data")
 	s.Var(&r.ShuffleBuffer, "shuffle-buffer", "mix the data in a buffer of `ROWS` rows or, if their images take more, of 512 MB; all = mix all of it, in memory")
 	s.StringVar(&f.imageSize, "image-size", "", "make images squares of `SIZE` pixels, their centre; or keep:N = keep their aspect ratio, with at most N tokens an image; part of the model")
+	cli.ImageTokensFlag(s, &f.imageTokens)
 	s.BoolVar(&r.Vision.MeanColors, "mean-colors", false, "give the embedder the mean color of each patch, which its first LayerNorm removes; part of the model")
 	s.BoolVar(&r.PerturbAudio, "perturb-audio", false, "change sound at random, differently in each epoch: where it begins, how fast it is, and its noise")
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")

@@ -35,10 +35,12 @@ import (
 type options struct {
 	data, valData                                            []string
 	out, preset, config, decoder, model, profile, report     string
+	mmproj                                                   string
 	listen, tensorboard, imageSize                           string
 	attention, turns, loss, dtype, recompute, optimizer, qat string
 	resume, noShuffle, printConfig, dryRun                   bool
 	shardOptimizer                                           bool
+	imageTokens                                              int
 	rankTimeout                                              time.Duration
 	recipe                                                   train.Recipe
 	adapter                                                  vlm.Adapter
@@ -84,8 +86,15 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		return train.Recipe{}, usage.Errorf("--mean-colors cannot be changed in the model that --model names; leave it out")
 	case s.Changed("image-size") && f.model != "":
 		return train.Recipe{}, usage.Errorf("--image-size cannot be changed in the model that --model names; leave it out")
+	case f.mmproj != "" && f.model == "":
+		return train.Recipe{}, usage.Errorf("--mmproj belongs to a GGUF file that --model names")
+	case f.imageTokens > 0 && f.model == "":
+		return train.Recipe{}, usage.Errorf("--image-tokens is for a model that --model names; use --image-size keep:%d", f.imageTokens)
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+	}
+	if err := cli.CheckImageTokens(f.imageTokens); err != nil {
+		return train.Recipe{}, err
 	}
 	r, err := f.base(s)
 	if err != nil {
@@ -135,6 +144,15 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		}
 		if err := r.Vision.SetImageSize(f.imageSize); err != nil {
 			return r, usage.Errorf("--image-size: %v", err)
+		}
+	}
+	if f.model != "" {
+		o := train.ModelOptions{KeepAttention: s.Changed("attention") || f.config != "" || f.resumes(), ImageTokens: f.imageTokens, MMProj: f.mmproj}
+		var tokens *train.ImageTokensError
+		if r, err = r.WithModel(f.model, o); errors.As(err, &tokens) {
+			return r, usage.Error{Err: err}
+		} else if err != nil {
+			return r, err
 		}
 	}
 	f.adapt(s, &r)
@@ -188,6 +206,15 @@ func (f *options) base(s *pflag.FlagSet) (train.Recipe, error) {
 	return r, nil
 }
 
+// resumes reports whether a run is resumed.
+func (f *options) resumes() bool {
+	if !f.resume || f.out == "" {
+		return false
+	}
+	_, saved, err := train.SavedRecipe(f.out)
+	return saved && err == nil
+}
+
 func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	if f.resume && f.decoder == "" && f.model == "" {
 		f.decoder = train.SavedDecoder(f.out)
@@ -235,7 +262,7 @@ func (f *options) train(ctx context.Context, a *cli.App, r train.Recipe) error {
 	}
 	defer dev.Close()
 	o := train.Options{
-		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
+		Recipe: r, Data: files, ValData: valFiles, Out: f.out, Model: f.model, MMProj: f.mmproj, Decoder: f.decoder, Resume: f.resume, Keep: f.keep, Device: dev, Version: buildinfo.Version(), Profile: f.profile,
 		World: a.World, ShardOptimizer: f.sharded(a, r),
 	}
 	result, err := f.runObserved(ctx, a, source, o)
