@@ -21,6 +21,7 @@ var layers = []string{"internal", "shaders", "engine", "nn", "vlm", "tools"}
 // highest layer that it may import itself.
 var testSupport = map[string]string{
 	"internal/golden": "internal", "internal/gguftest": "nn", "internal/gemmatest": "vlm", "internal/bombs": "vlm", "internal/require": "internal", "vlm/internal/vlmtest": "vlm",
+	"tools/internal/browsertest": "tools",
 }
 
 // vlmImports are the packages of vlm that each of its packages may import.
