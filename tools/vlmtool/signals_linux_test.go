@@ -55,7 +55,8 @@ func TestInterruptEnds(t *testing.T) {
 		{"inspect", model, "--render", "-"},
 	} {
 		s := start(t, args...)
-		time.Sleep(300 * time.Millisecond)
+		_, err := s.stdin.Write(make([]byte, 1<<17)) // more than a pipe holds: the command is reading
+		require.NoError(t, err)
 		require.NoError(t, s.Process.Signal(os.Interrupt))
 		if code := s.ends(); code != cli.ExitInterrupted || strings.Count(s.stderr.String(), "\n") != 1 {
 			t.Errorf("%s: exit %d, %q", args[0], code, s.stderr.String())
