@@ -24,7 +24,7 @@ var packages = map[string]map[string]func(*build.Context){
 		"gemm_bf16": defineGemmBF16, "gemm_amx": defineGemmAMX, "narrow": defineNarrow, "vector": defineVector, "transpose": defineTranspose, "copy": defineCopy, "pause": definePause, "peak": definePeak,
 	},
 	"shaders/quant/simd": {
-		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "quantize": defineQuantize, "decode": defineQuantDecode,
+		"dots_avx2": func(c *build.Context) { defineQuantDots(c, avx2) }, "dots_vnni": func(c *build.Context) { defineQuantDots(c, avx512) }, "panel": definePanel, "quantize": defineQuantize, "decode": defineQuantDecode,
 	},
 	"vlm/image/simd": {"idct": defineIDCT, "upsample": defineUpsample, "webp": defineWebPUpsample, "colour": defineColour, "resize": defineResize, "unfilter": defineUnfilter, "vp8": defineVP8},
 }

@@ -39,6 +39,21 @@ type Dots func(blocks int, a *int8, scales *float32, b *byte, n int, c *float32,
 // quant.Format's Decode. rows ≥ 1.
 type Decoder func(dst *float32, ldd int, src *byte, lds, rows, group int)
 
+// PanelRows is the number of rows of b in a panel, and PanelBytes the size of a block of one: its bytes
+// as PanelDots multiplies them, its scales and its minima.
+const (
+	PanelRows  = 16
+	PanelBytes = 32*PanelRows + 2*4*PanelRows
+)
+
+// Panel unpacks some blocks of PanelRows rows of b, lds bytes apart, to PanelBytes each. blocks ≥ 1, and
+// PanelRows·lds is less than 2^31.
+type Panel func(dst, src *byte, lds, blocks int)
+
+// PanelDots computes PanelRows columns of c = a·bᵀ + beta·c for a few rows of a, as Dots does, from a panel
+// of b. The first of a Block's Starts is the sum of all.
+type PanelDots func(blocks int, a *int8, scales *float32, panel *byte, c *float32, ldc int, beta float32)
+
 // Format are the kernels for one quant.Format.
 type Format struct {
 	// Offset is what Dots add to the integers of b, so that they are unsigned.
@@ -49,6 +64,10 @@ type Format struct {
 	// Dots are for 1 row of a and more.
 	Dots   []Dots
 	Decode Decoder
+	// Panel and PanelDots, which are for 1 row of a and more, are faster than Dots for many rows; nil:
+	// there are none.
+	Panel     Panel
+	PanelDots []PanelDots
 }
 
 // Set are the kernels of an instruction set, by quant.Format, for every one.
@@ -73,6 +92,18 @@ func (f *Format) Quantize(blocks []Block, scales []Scale, a []float32, lda, rows
 	}
 	for i := 0; i < k/Values; i += 8 {
 		group(scales[i*rows:][:8*rows])
+	}
+}
+
+// QuantizePanel is Quantize for the PanelDots of as many rows.
+func (f *Format) QuantizePanel(blocks []Block, scales []Scale, a []float32, lda, rows, k int) {
+	f.Quantize(blocks, scales, a, lda, rows, k)
+	if f.Offset == 0 {
+		return
+	}
+	for i := range blocks[:rows*k/Values] {
+		s := &blocks[i].Starts
+		s[0] += s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7]
 	}
 }
 

@@ -59,26 +59,39 @@ var setAVX2 = Set{Name: "AVX2", Formats: [...]Format{
 	},
 }}
 
+var panelDots = []PanelDots{
+	panelDotsAVX512_1, panelDotsAVX512_2, panelDotsAVX512_3, panelDotsAVX512_4, panelDotsAVX512_5, panelDotsAVX512_6, panelDotsAVX512_7, panelDotsAVX512_8,
+}
+
+var panelDotsMin = []PanelDots{
+	panelDotsMinAVX512_1, panelDotsMinAVX512_2, panelDotsMinAVX512_3, panelDotsMinAVX512_4, panelDotsMinAVX512_5, panelDotsMinAVX512_6, panelDotsMinAVX512_7, panelDotsMinAVX512_8,
+}
+
 var setVNNI = Set{Name: "AVX-512 VNNI", Formats: [...]Format{
 	quant.Q8_0: {
 		Offset: 128, Decode: decodeQ8_0AVX2,
-		Dots: []Dots{dotsQ8_0AVX512_1, dotsQ8_0AVX512_2, dotsQ8_0AVX512_3, dotsQ8_0AVX512_4},
+		Dots:  []Dots{dotsQ8_0AVX512_1, dotsQ8_0AVX512_2, dotsQ8_0AVX512_3, dotsQ8_0AVX512_4},
+		Panel: panelQ8_0AVX512, PanelDots: panelDots,
 	},
 	quant.Q4_0: {
 		Offset: 8, Decode: decodeQ4_0AVX2,
-		Dots: []Dots{dotsQ4_0AVX512_1, dotsQ4_0AVX512_2, dotsQ4_0AVX512_3, dotsQ4_0AVX512_4},
+		Dots:  []Dots{dotsQ4_0AVX512_1, dotsQ4_0AVX512_2, dotsQ4_0AVX512_3, dotsQ4_0AVX512_4},
+		Panel: panelQ4_0AVX512, PanelDots: panelDots,
 	},
 	quant.Q4_1: {
 		Decode: decodeQ4_1AVX2,
 		Dots:   []Dots{dotsQ4_1AVX512_1, dotsQ4_1AVX512_2, dotsQ4_1AVX512_3, dotsQ4_1AVX512_4},
+		Panel:  panelQ4_1AVX512, PanelDots: panelDotsMin,
 	},
 	quant.Q5_0: {
 		Offset: 16, Decode: decodeQ5_0AVX2,
-		Dots: []Dots{dotsQ5_0AVX512_1, dotsQ5_0AVX512_2, dotsQ5_0AVX512_3, dotsQ5_0AVX512_4},
+		Dots:  []Dots{dotsQ5_0AVX512_1, dotsQ5_0AVX512_2, dotsQ5_0AVX512_3, dotsQ5_0AVX512_4},
+		Panel: panelQ5_0AVX512, PanelDots: panelDots,
 	},
 	quant.Q5_1: {
 		Decode: decodeQ5_1AVX2,
 		Dots:   []Dots{dotsQ5_1AVX512_1, dotsQ5_1AVX512_2, dotsQ5_1AVX512_3, dotsQ5_1AVX512_4},
+		Panel:  panelQ5_1AVX512, PanelDots: panelDotsMin,
 	},
 	quant.Q4_K: {
 		Grouped: true, Decode: decodeQ4_KAVX2,
