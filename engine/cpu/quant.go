@@ -71,6 +71,10 @@ func (h *host) preciseDots(f quantsimd.Format, g shaders.GemmQuant) {
 
 // quantDots quantises a once, then computes columns of c in parallel.
 func (h *host) quantDots(f quantsimd.Format, g shaders.GemmQuant) {
+	if f.Panel != nil && g.M >= panelRows && g.Format.Bytes(g.K) < 1<<26 {
+		h.panelDots(f, g)
+		return
+	}
 	a := quantizeRows(f, g)
 	defer quantizedPool.Put(a)
 	_, cols := dotsTile.tile(g.M, g.N, g.K, h.threads)
@@ -104,13 +108,17 @@ type quantized struct {
 	scales []quantsimd.Scale
 }
 
+func (q *quantized) reserve(n int) {
+	if len(q.blocks) < n {
+		q.blocks, q.scales = make([]quantsimd.Block, n), make([]quantsimd.Scale, n)
+	}
+}
+
 var quantizedPool = sync.Pool{New: func() any { return new(quantized) }}
 
 func quantizeRows(f quantsimd.Format, g shaders.GemmQuant) *quantized {
 	q, per, most := quantizedPool.Get().(*quantized), g.K/quantsimd.Values, len(f.Dots)
-	if n := g.M * per; len(q.blocks) < n {
-		q.blocks, q.scales = make([]quantsimd.Block, n), make([]quantsimd.Scale, n)
-	}
+	q.reserve(g.M * per)
 	for i := 0; i < g.M; i += most {
 		f.Quantize(q.blocks[i*per:], q.scales[i*per:], g.A[i*g.LDA:], g.LDA, min(most, g.M-i), g.K)
 	}

@@ -63,7 +63,7 @@ func (p *panel) row(i, disp int) operand.Mem {
 
 // pack generates the unpacking of some blocks of 16 rows to a panel.
 func (p *panel) pack() {
-	function(p.Context, "panel"+p.name+"AVX512", "func(dst, src *byte, lds, blocks int)", "panel"+p.name+"AVX512 unpacks 16 rows; see Panel.")
+	function(p.Context, "panel"+p.name+"AVX512", "func(dst, src *byte, lds, ahead, blocks int)", "panel"+p.name+"AVX512 unpacks 16 rows; see Panel.")
 	dst, blocks := param(p.Context, "dst"), param(p.Context, "blocks")
 	p.rows[0], p.stride, p.stride3 = param(p.Context, "src"), param(p.Context, "lds"), p.GP64()
 	p.LEAQ(operand.Mem{Base: p.stride, Index: p.stride, Scale: 2}, p.stride3)
@@ -71,6 +71,8 @@ func (p *panel) pack() {
 		p.rows[i] = p.GP64()
 		p.LEAQ(operand.Mem{Base: p.rows[i-1], Index: p.stride, Scale: 4}, p.rows[i])
 	}
+	next := param(p.Context, "ahead")
+	p.ADDQ(p.rows[0], next)
 	// The offsets of the rows.
 	index, numbers := p.ZMM(), p.ZMM()
 	p.VPBROADCASTD(p.stride.As32(), index)
@@ -79,6 +81,10 @@ func (p *panel) pack() {
 	nibbles := p.everywhere(p.constants.bytes(15))
 
 	p.Label("block")
+	for at := 0; at < panelRows*p.size; at += 64 {
+		p.PREFETCHT0(operand.Mem{Base: next, Disp: at})
+	}
+	p.ADDQ(operand.I32(panelRows*p.size), next)
 	p.scales(dst, index)
 	var values [8]reg.VecVirtual
 	if p.blockFormat == q8_0 {

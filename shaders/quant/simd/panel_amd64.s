@@ -2,23 +2,35 @@
 
 #include "textflag.h"
 
-// func panelQ8_0AVX512(dst *byte, src *byte, lds int, blocks int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·panelQ8_0AVX512(SB), NOSPLIT, $0-32
+// func panelQ8_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelQ8_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
-	MOVQ            blocks+24(FP), CX
+	MOVQ            blocks+32(FP), CX
 	MOVQ            src+8(FP), DX
 	MOVQ            lds+16(FP), BX
 	LEAQ            (BX)(BX*2), SI
 	LEAQ            (DX)(BX*4), DI
 	LEAQ            (DI)(BX*4), R8
 	LEAQ            (R8)(BX*4), R9
+	MOVQ            ahead+24(FP), R10
+	ADDQ            DX, R10
 	VPBROADCASTD    BX, Z0
 	VPMOVZXBD       panel0<>+0(SB), Z1
 	VPMULLD         Z1, Z0, Z0
 	VBROADCASTI64X4 panel1<>+0(SB), Z1
 
 block:
+	PREFETCHT0      (R10)
+	PREFETCHT0      64(R10)
+	PREFETCHT0      128(R10)
+	PREFETCHT0      192(R10)
+	PREFETCHT0      256(R10)
+	PREFETCHT0      320(R10)
+	PREFETCHT0      384(R10)
+	PREFETCHT0      448(R10)
+	PREFETCHT0      512(R10)
+	ADDQ            $+544, R10
 	KXNORW          K1, K1, K1
 	VPXORD          Z2, Z2, Z2
 	VPGATHERDD      (DX)(Z0*1), K1, Z2
@@ -130,23 +142,31 @@ DATA panel2<>+24(SB)/4, $0x80808080
 DATA panel2<>+28(SB)/4, $0x80808080
 GLOBL panel2<>(SB), RODATA|NOPTR, $32
 
-// func panelQ4_0AVX512(dst *byte, src *byte, lds int, blocks int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·panelQ4_0AVX512(SB), NOSPLIT, $0-32
+// func panelQ4_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelQ4_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
-	MOVQ            blocks+24(FP), CX
+	MOVQ            blocks+32(FP), CX
 	MOVQ            src+8(FP), DX
 	MOVQ            lds+16(FP), BX
 	LEAQ            (BX)(BX*2), SI
 	LEAQ            (DX)(BX*4), DI
 	LEAQ            (DI)(BX*4), R8
 	LEAQ            (R8)(BX*4), R9
+	MOVQ            ahead+24(FP), R10
+	ADDQ            DX, R10
 	VPBROADCASTD    BX, Z0
 	VPMOVZXBD       panel0<>+0(SB), Z1
 	VPMULLD         Z1, Z0, Z0
 	VBROADCASTI64X4 panel1<>+0(SB), Z1
 
 block:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   128(R10)
+	PREFETCHT0   192(R10)
+	PREFETCHT0   256(R10)
+	ADDQ         $+288, R10
 	KXNORW       K1, K1, K1
 	VPXORD       Z2, Z2, Z2
 	VPGATHERDD   (DX)(Z0*1), K1, Z2
@@ -207,23 +227,31 @@ block:
 	VZEROUPPER
 	RET
 
-// func panelQ4_1AVX512(dst *byte, src *byte, lds int, blocks int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·panelQ4_1AVX512(SB), NOSPLIT, $0-32
+// func panelQ4_1AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelQ4_1AVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
-	MOVQ            blocks+24(FP), CX
+	MOVQ            blocks+32(FP), CX
 	MOVQ            src+8(FP), DX
 	MOVQ            lds+16(FP), BX
 	LEAQ            (BX)(BX*2), SI
 	LEAQ            (DX)(BX*4), DI
 	LEAQ            (DI)(BX*4), R8
 	LEAQ            (R8)(BX*4), R9
+	MOVQ            ahead+24(FP), R10
+	ADDQ            DX, R10
 	VPBROADCASTD    BX, Z0
 	VPMOVZXBD       panel0<>+0(SB), Z1
 	VPMULLD         Z1, Z0, Z0
 	VBROADCASTI64X4 panel1<>+0(SB), Z1
 
 block:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   128(R10)
+	PREFETCHT0   192(R10)
+	PREFETCHT0   256(R10)
+	ADDQ         $+320, R10
 	KXNORW       K1, K1, K1
 	VPXORD       Z2, Z2, Z2
 	VPGATHERDD   (DX)(Z0*1), K1, Z2
@@ -288,23 +316,32 @@ block:
 	VZEROUPPER
 	RET
 
-// func panelQ5_0AVX512(dst *byte, src *byte, lds int, blocks int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL
-TEXT ·panelQ5_0AVX512(SB), NOSPLIT, $0-32
+// func panelQ5_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·panelQ5_0AVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
-	MOVQ            blocks+24(FP), CX
+	MOVQ            blocks+32(FP), CX
 	MOVQ            src+8(FP), DX
 	MOVQ            lds+16(FP), BX
 	LEAQ            (BX)(BX*2), SI
 	LEAQ            (DX)(BX*4), DI
 	LEAQ            (DI)(BX*4), R8
 	LEAQ            (R8)(BX*4), R9
+	MOVQ            ahead+24(FP), R10
+	ADDQ            DX, R10
 	VPBROADCASTD    BX, Z0
 	VPMOVZXBD       panel0<>+0(SB), Z1
 	VPMULLD         Z1, Z0, Z0
 	VBROADCASTI64X4 panel1<>+0(SB), Z1
 
 block:
+	PREFETCHT0      (R10)
+	PREFETCHT0      64(R10)
+	PREFETCHT0      128(R10)
+	PREFETCHT0      192(R10)
+	PREFETCHT0      256(R10)
+	PREFETCHT0      320(R10)
+	ADDQ            $+352, R10
 	KXNORW          K1, K1, K1
 	VPXORD          Z2, Z2, Z2
 	VPGATHERDD      (DX)(Z0*1), K1, Z2
@@ -432,23 +469,32 @@ DATA panel5<>+24(SB)/4, $0x10101010
 DATA panel5<>+28(SB)/4, $0x10101010
 GLOBL panel5<>(SB), RODATA|NOPTR, $32
 
-// func panelQ5_1AVX512(dst *byte, src *byte, lds int, blocks int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL
-TEXT ·panelQ5_1AVX512(SB), NOSPLIT, $0-32
+// func panelQ5_1AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, MMX+
+TEXT ·panelQ5_1AVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
-	MOVQ            blocks+24(FP), CX
+	MOVQ            blocks+32(FP), CX
 	MOVQ            src+8(FP), DX
 	MOVQ            lds+16(FP), BX
 	LEAQ            (BX)(BX*2), SI
 	LEAQ            (DX)(BX*4), DI
 	LEAQ            (DI)(BX*4), R8
 	LEAQ            (R8)(BX*4), R9
+	MOVQ            ahead+24(FP), R10
+	ADDQ            DX, R10
 	VPBROADCASTD    BX, Z0
 	VPMOVZXBD       panel0<>+0(SB), Z1
 	VPMULLD         Z1, Z0, Z0
 	VBROADCASTI64X4 panel1<>+0(SB), Z1
 
 block:
+	PREFETCHT0      (R10)
+	PREFETCHT0      64(R10)
+	PREFETCHT0      128(R10)
+	PREFETCHT0      192(R10)
+	PREFETCHT0      256(R10)
+	PREFETCHT0      320(R10)
+	ADDQ            $+384, R10
 	KXNORW          K1, K1, K1
 	VPXORD          Z2, Z2, Z2
 	VPGATHERDD      (DX)(Z0*1), K1, Z2

@@ -5,27 +5,27 @@ package simd
 // panelQ8_0AVX512 unpacks 16 rows; see Panel.
 //
 //go:noescape
-func panelQ8_0AVX512(dst *byte, src *byte, lds int, blocks int)
+func panelQ8_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
 
 // panelQ4_0AVX512 unpacks 16 rows; see Panel.
 //
 //go:noescape
-func panelQ4_0AVX512(dst *byte, src *byte, lds int, blocks int)
+func panelQ4_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
 
 // panelQ4_1AVX512 unpacks 16 rows; see Panel.
 //
 //go:noescape
-func panelQ4_1AVX512(dst *byte, src *byte, lds int, blocks int)
+func panelQ4_1AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
 
 // panelQ5_0AVX512 unpacks 16 rows; see Panel.
 //
 //go:noescape
-func panelQ5_0AVX512(dst *byte, src *byte, lds int, blocks int)
+func panelQ5_0AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
 
 // panelQ5_1AVX512 unpacks 16 rows; see Panel.
 //
 //go:noescape
-func panelQ5_1AVX512(dst *byte, src *byte, lds int, blocks int)
+func panelQ5_1AVX512(dst *byte, src *byte, lds int, ahead int, blocks int)
 
 // 1 rows of a; see PanelDots.
 //

@@ -33,7 +33,7 @@ func checkPanel(t *testing.T, kernels Format, f quant.Format, rows, k int, b []b
 	blocks, scales := make([]Block, rows*per), make([]Scale, rows*per)
 	kernels.QuantizePanel(blocks, scales, a, k, rows, k)
 	panel := make([]byte, per*PanelBytes)
-	kernels.Panel(&panel[0], &b[0], f.Bytes(k), per)
+	kernels.Panel(&panel[0], &b[0], f.Bytes(k), 0, per)
 	const ldc = PanelRows + 3
 	for _, beta := range []float32{0, 1, -2} {
 		c := make([]float32, rows*ldc)

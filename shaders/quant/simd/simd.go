@@ -46,9 +46,10 @@ const (
 	PanelBytes = 32*PanelRows + 2*4*PanelRows
 )
 
-// Panel unpacks some blocks of PanelRows rows of b, lds bytes apart, to PanelBytes each. blocks ≥ 1, and
-// PanelRows·lds is less than 2^31.
-type Panel func(dst, src *byte, lds, blocks int)
+// Panel unpacks some blocks of PanelRows rows of b, lds bytes apart, to PanelBytes each, and prefetches as
+// many bytes, from those that are ahead bytes after the first. blocks ≥ 1, and PanelRows·lds is less than
+// 2^31.
+type Panel func(dst, src *byte, lds, ahead, blocks int)
 
 // PanelDots computes PanelRows columns of c = a·bᵀ + beta·c for a few rows of a, as Dots does, from a panel
 // of b. The first of a Block's Starts is the sum of all.
