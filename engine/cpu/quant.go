@@ -24,7 +24,7 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 		h.bf16QuantGemm(g)
 	case g.K == 0 || set == nil:
 		h.decodedGemm(g)
-	case g.TransB && g.FullPrecision && g.M <= preciseRows:
+	case g.TransB && g.FullPrecision && g.M <= mostPrecise(set.Formats[g.Format]):
 		h.preciseDots(set.Formats[g.Format], g)
 	case g.TransB && !g.FullPrecision && g.M <= dotsCalls*len(set.Formats[g.Format].Dots):
 		h.quantDots(set.Formats[g.Format], g)
@@ -35,9 +35,13 @@ func (h *host) GemmQuant(g shaders.GemmQuant) {
 	}
 }
 
-// preciseRows is the number of rows of a up to which two roundings to 8 bits are faster than decoding
-// b.
-const preciseRows = 16
+// mostPrecise is the number of rows of a up to which two roundings to 8 bits are faster than decoding b.
+func mostPrecise(f quantsimd.Format) int {
+	if f.Panel != nil {
+		return 16
+	}
+	return 2
+}
 
 // preciseDots rounds a to 8 bits, and what that leaves once more: two rows for each, read with b once.
 func (h *host) preciseDots(f quantsimd.Format, g shaders.GemmQuant) {
