@@ -50,11 +50,10 @@ func run(ctx context.Context, vlmtool, model, picture string, questions []string
 	if err := server.Start(); err != nil {
 		return err
 	}
-	defer func() {
-		server.Process.Kill()
-		server.Wait()
-	}()
-	if err := wait(ctx, address); err != nil {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Wait() }()
+	defer server.Process.Kill()
+	if err := wait(ctx, address, ended); err != nil {
 		return err
 	}
 	path, err := exec.LookPath("chromium")
@@ -120,7 +119,7 @@ func freeAddress() (string, error) {
 }
 
 // wait returns when a server accepts connections.
-func wait(ctx context.Context, address string) error {
+func wait(ctx context.Context, address string, ended <-chan error) error {
 	for {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err == nil {
@@ -128,6 +127,8 @@ func wait(ctx context.Context, address string) error {
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
+		case err := <-ended:
+			return fmt.Errorf("the server ended: %w", err)
 		case <-ctx.Done():
 			return err
 		}
