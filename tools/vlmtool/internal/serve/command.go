@@ -47,8 +47,6 @@ whole, and text completions. Only programs on this machine can ask, unless --lis
 address. The server fetches nothing that a request names and reads no file for it. Ctrl-C ends it.`,
 		Example: `  # the model that make demo trains
   vlmtool serve --model demo/model
-  # ask it, from another terminal
-  curl http://127.0.0.1:8080/v1/chat/completions -d '{"messages": [{"role": "user", "content": "what can you see?"}]}'
   # for other machines, with a key
   vlmtool serve --model run --listen 0.0.0.0:8080 --api-key-file keys.txt`,
 		RunE: func(c *cobra.Command, _ []string) error {
