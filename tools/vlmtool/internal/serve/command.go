@@ -216,7 +216,7 @@ func (f *flags) run(ctx context.Context, a *cli.App) error {
 func options(s *server, o serve.Options) listen.Options {
 	const more = 64
 	return listen.Options{
-		Handler: s.handler(), Connections: o.Parallel + o.Queue + more, ReadTimeout: bodyTime, WriteTimeout: bodyTime + writeTime,
+		Handler: s.handler(), Connections: o.Parallel + o.Queue + more, HeaderTimeout: headTime, ReadTimeout: bodyTime, WriteTimeout: bodyTime + writeTime,
 		Refuse: func(w http.ResponseWriter, reason string) {
 			writeError(w, invalid("", "%s", reason).withStatus(http.StatusForbidden).withCode("forbidden"))
 		},

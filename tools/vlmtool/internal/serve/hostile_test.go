@@ -241,7 +241,7 @@ func listening(t *testing.T, s *testServer, change func(*listen.Options)) (addre
 // TestConnections: requests that are cut off, slow, or several on a connection, over a socket.
 func TestConnections(t *testing.T) {
 	s := tiny(t)
-	address := listening(t, s, func(o *listen.Options) { o.ReadTimeout = 300 * time.Millisecond })
+	address := listening(t, s, func(o *listen.Options) { o.HeaderTimeout, o.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond })
 	body := also(`"temperature":0`)
 	head := "POST /v1/chat/completions HTTP/1.1\r\nHost: " + address + "\r\nContent-Length: "
 	whole := fmt.Sprintf("%s%d\r\n\r\n%s", head, len(body), body)
