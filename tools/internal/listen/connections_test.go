@@ -35,7 +35,7 @@ func start(t *testing.T) *Server {
 	page := []byte(strings.Repeat("page ", 10_000))
 	s, err := Start("127.0.0.1:0", Options{
 		Handler:     Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })),
-		Connections: maxConnections, ReadTimeout: 10 * time.Second, WriteTimeout: time.Second,
+		Connections: maxConnections, HeaderTimeout: time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: time.Second,
 	})
 	require.NoError(t, err)
 	return s

@@ -40,9 +40,9 @@ type Options struct {
 	Connections int // open at a time
 	// Refuse answers requests of other sites' scripts, with 403; nil: as text.
 	Refuse func(w http.ResponseWriter, reason string)
-	// ReadTimeout limits the time of a request with its body, WriteTimeout that of its answer; handlers
-	// may change them by http.ResponseController.
-	ReadTimeout, WriteTimeout time.Duration
+	// HeaderTimeout limits the time of a request's head, ReadTimeout that of the request with its body,
+	// WriteTimeout that of its answer; handlers may change the last two by http.ResponseController.
+	HeaderTimeout, ReadTimeout, WriteTimeout time.Duration
 }
 
 // Server is a running server.
@@ -74,7 +74,7 @@ func Start(address string, o Options) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler:           Guard(names, o.Refuse, o.Handler),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: 30 * time.Second,
+		ReadHeaderTimeout: o.HeaderTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: 30 * time.Second,
 		MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connectionKey{}, c)

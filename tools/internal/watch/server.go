@@ -25,7 +25,7 @@ const maxConnections = 64
 func Listen(address string, r *Run) (*listen.Server, error) {
 	return listen.Start(address, listen.Options{
 		Handler: listen.Counted(readOnly(r.handler())), Connections: maxConnections,
-		ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, // responses are small
+		HeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, // responses are small
 	})
 }
 

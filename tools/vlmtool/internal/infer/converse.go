@@ -28,9 +28,10 @@ import (
 type conversation struct {
 	*session
 	messages []chat.Message
-	pending  int  // images that belong to the next question
-	heard    int  // clips of earlier questions; the others belong to the next one
-	warned   bool // that there is no image or sound
+	pending  int              // images that belong to the next question
+	heard    int              // clips of earlier questions; the others belong to the next one
+	warned   bool             // that there is no image or sound
+	editor   *terminal.Editor // of the terminal; nil: lines are read as they come
 	lines    <-chan string
 	read     *error // why the input ended; set before lines is closed
 	stops    <-chan os.Signal
@@ -42,7 +43,8 @@ const chatHelp = `Type a question and press Enter.
   /clear        start a new conversation without images and sound
   /help         show this help
   /quit         exit, as Ctrl-D does
-Ctrl-C stops an answer; at the prompt it exits. Start a question with // if it begins with /.`
+Up and Down recall earlier lines. Ctrl-C stops an answer; at the prompt it exits.
+Start a question with // if it begins with /.`
 
 // converse answers questions line by line until the input ends. An interrupt stops an
 // answer; at the prompt it ends the conversation.
@@ -52,7 +54,13 @@ func (s *session) converse(ctx context.Context) error {
 	signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(stops)
 	t := &conversation{session: s, pending: len(s.images), stops: stops, read: new(error)}
-	t.lines = readLines(s.a.Stdin, t.read)
+	if t.interactive() {
+		t.editor = terminal.NewEditor(s.a.Stdin, s.a.Stderr, "> ")
+		defer t.editor.Close()
+	}
+	if t.editor == nil {
+		t.lines = readLines(s.a.Stdin, t.read)
+	}
 	// From here on the conversation handles interrupts, not the program's context.
 	return t.run(context.WithoutCancel(ctx))
 }
@@ -131,6 +139,9 @@ func (t *conversation) print(format string, args ...any) {
 // next waits for a line. It returns io.EOF at the end of the input, context.Canceled on
 // an interrupt.
 func (t *conversation) next() (string, error) {
+	if t.editor != nil {
+		return t.edited()
+	}
 	if t.interactive() {
 		fmt.Fprint(t.a.Stderr, "> ")
 	}
@@ -144,6 +155,31 @@ func (t *conversation) next() (string, error) {
 		}
 		return strings.TrimSpace(line), nil
 	case <-t.stops:
+		return "", context.Canceled
+	}
+}
+
+// edited is next with an editor. If it is interrupted by a signal, the editor is left until the program
+// ends.
+func (t *conversation) edited() (string, error) {
+	var line string
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		line, err = t.editor.Line()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if errors.Is(err, terminal.ErrInterrupted) {
+			err = context.Canceled
+		}
+		if err != nil {
+			fmt.Fprintln(t.a.Stderr)
+		}
+		return strings.TrimSpace(line), err
+	case <-t.stops:
+		fmt.Fprintln(t.a.Stderr)
 		return "", context.Canceled
 	}
 }

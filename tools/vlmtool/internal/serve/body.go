@@ -17,6 +17,7 @@ import (
 const (
 	maxBody    = 64 << 20         // bytes of a body
 	maxBodies  = 4 * maxBody      // bytes of all bodies that are being read
+	headTime   = 20 * time.Second // to send the head of a request; a machine that is busy may take seconds to read it
 	bodyTime   = 60 * time.Second // to send a request
 	writeTime  = 30 * time.Second // to take a part of the answer
 	maxTime    = 60 * time.Minute // of an answer, with its wait

@@ -47,8 +47,6 @@ whole, and text completions. Only programs on this machine can ask, unless --lis
 address. The server fetches nothing that a request names and reads no file for it. Ctrl-C ends it.`,
 		Example: `  # the model that make demo trains
   vlmtool serve --model demo/model
-  # ask it, from another terminal
-  curl http://127.0.0.1:8080/v1/chat/completions -d '{"messages": [{"role": "user", "content": "what can you see?"}]}'
   # for other machines, with a key
   vlmtool serve --model run --listen 0.0.0.0:8080 --api-key-file keys.txt`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -221,7 +219,7 @@ func (f *flags) run(ctx context.Context, a *cli.App) error {
 func options(s *server, o serve.Options) listen.Options {
 	const more = 64
 	return listen.Options{
-		Handler: s.handler(), Connections: o.Parallel + o.Queue + more, ReadTimeout: bodyTime, WriteTimeout: bodyTime + writeTime,
+		Handler: s.handler(), Connections: o.Parallel + o.Queue + more, HeaderTimeout: headTime, ReadTimeout: bodyTime, WriteTimeout: bodyTime + writeTime,
 		Refuse: func(w http.ResponseWriter, reason string) {
 			writeError(w, invalid("", "%s", reason).withStatus(http.StatusForbidden).withCode("forbidden"))
 		},

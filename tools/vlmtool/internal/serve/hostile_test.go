@@ -96,7 +96,7 @@ var hostile = []struct {
 	{"image_url is a string", chatPath, user(`[{"type":"image_url","image_url":"data:image/png;base64,AA=="}]`), 400, "expected a string or an array", nil},
 	{"no image_url", chatPath, user(`[{"type":"image_url"}]`), 400, "image_url.url", nil},
 	{"an image of the system", chatPath, `{"messages":[{"role":"system","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}`, 400, "only messages of the user", nil},
-	{"many images", chatPath, user(`[` + strings.TrimSuffix(strings.Repeat(jsonOf(imagePart(red))+",", maxImages+1), ",") + `]`), 400, "more than 32 images", nil},
+	{"many images", chatPath, user(`[` + strings.TrimSuffix(strings.Repeat(jsonOf(imagePart(red))+",", maxImages+1), ",") + `]`), 400, "context_length_exceeded", nil},
 	{"sound for a model without", chatPath, user(`[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]`), 400, "takes no sound", nil},
 
 	{"another model", chatPath, also(`"model":"gpt-4o"`), 404, "model_not_found", nil},
@@ -241,7 +241,7 @@ func listening(t *testing.T, s *testServer, change func(*listen.Options)) (addre
 // TestConnections: requests that are cut off, slow, or several on a connection, over a socket.
 func TestConnections(t *testing.T) {
 	s := tiny(t)
-	address := listening(t, s, func(o *listen.Options) { o.ReadTimeout = 300 * time.Millisecond })
+	address := listening(t, s, func(o *listen.Options) { o.HeaderTimeout, o.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond })
 	body := also(`"temperature":0`)
 	head := "POST /v1/chat/completions HTTP/1.1\r\nHost: " + address + "\r\nContent-Length: "
 	whole := fmt.Sprintf("%s%d\r\n\r\n%s", head, len(body), body)

@@ -52,6 +52,7 @@ type conversation struct {
 	server *server
 	text   int // bytes
 	pixels int
+	media  int // tokens of images and sound
 }
 
 // conversation reads messages. Images that a client names by a URL are never fetched.
@@ -216,6 +217,15 @@ func (c *conversation) image(m *chat.Message, p part, at string) error {
 	}
 	c.images = append(c.images, pixels)
 	m.Images, m.Grids = m.Images+1, append(m.Grids, grid)
+	return c.fits(grid.Tokens())
+}
+
+// fits returns an error if the images and the sound alone do not fit into the context, before more of
+// them are decoded.
+func (c *conversation) fits(tokens int) error {
+	if c.media += tokens; c.media >= c.server.scheduler.Context() {
+		return contextExceeded(c.media, c.server.scheduler.Context())
+	}
 	return nil
 }
 
@@ -262,6 +272,7 @@ func (c *conversation) clip(m *chat.Message, p part, at string) error {
 		return invalid(at+".data", "the sound cannot be read: %v", err).withCode("invalid_audio")
 	}
 	c.clips = append(c.clips, samples)
-	m.Clips = append(m.Clips, hears.Tokens(len(samples)))
-	return nil
+	tokens := hears.Tokens(len(samples))
+	m.Clips = append(m.Clips, tokens)
+	return c.fits(tokens)
 }
