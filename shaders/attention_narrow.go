@@ -88,11 +88,7 @@ func (n *narrowAttention) result(at []float32) narrowResult {
 // unit computes the result of one query's group of heads for a unit of keys.
 func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) {
 	query, head := row/n.kv, row%n.kv
-	visible, width := n.visibleKeys(query), 0
-	for i, v := range visible {
-		visible[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
-		width += max(0, visible[i].hi-visible[i].lo)
-	}
+	visible, width := n.visibleIn(query, keys)
 	clear(to.sum)
 	if width == 0 {
 		return
@@ -129,6 +125,16 @@ func (n *narrowAttention) unit(h Host, row int, keys interval, to narrowResult) 
 			g.A, g.Beta = g.A[g.K:], 1
 		}
 	}
+}
+
+// visibleIn returns the keys of a unit that are visible to a query, and their number.
+func (n *narrowAttention) visibleIn(query int, unit interval) (visible [2]interval, width int) {
+	visible = n.visibleKeys(query)
+	for i, v := range visible {
+		visible[i] = interval{max(v.lo, unit.lo), min(v.hi, unit.hi)}
+		width += max(0, visible[i].hi-visible[i].lo)
+	}
+	return visible, width
 }
 
 // merge combines the results of a head's units into out [D] and returns the log of the

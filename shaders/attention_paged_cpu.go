@@ -60,11 +60,7 @@ func attentionPagedNarrowCPU(h Host, p AttentionPagedParams, b Buffers, s Storag
 // return n rows of a head from element at on, and their stride.
 func (a *pagedAttention) unit(h Host, row int, keys interval, to narrowResult, q []float32, keyRows, valueRows func(at, n int) ([]float32, int)) {
 	query, head := row/a.kv, row%a.kv
-	visible, width := a.visibleKeys(query), 0
-	for i, v := range visible {
-		visible[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
-		width += max(0, visible[i].hi-visible[i].lo)
-	}
+	visible, width := a.visibleIn(query, keys)
 	clear(to.sum)
 	if width == 0 {
 		return

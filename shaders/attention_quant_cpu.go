@@ -55,11 +55,7 @@ func (q *quantAttention) eachBlock(from []byte, batch, head int, keys interval, 
 // unit computes the result of one query's group of heads for a unit of keys.
 func (q *quantAttention) unit(h Host, row int, keys interval, to narrowResult) {
 	query, head := row/q.kv, row%q.kv
-	visible, width := q.visibleKeys(query), 0
-	for i, v := range visible {
-		visible[i] = interval{max(v.lo, keys.lo), min(v.hi, keys.hi)}
-		width += max(0, visible[i].hi-visible[i].lo)
-	}
+	visible, width := q.visibleIn(query, keys)
 	clear(to.sum)
 	if width == 0 {
 		return
