@@ -118,8 +118,8 @@ func (t *Tensor) rowCount(c shaders.Count) *Tensor {
 	return t
 }
 
-// sameRows gives t the row count of x.
-func (t *Tensor) sameRows(x *Tensor) *Tensor {
+// SameRows gives t, which has as many rows as x, the row count of x.
+func (t *Tensor) SameRows(x *Tensor) *Tensor {
 	if x.node.rows.Slot != 0 {
 		t.rowCount(x.rows())
 	}

@@ -19,11 +19,17 @@ type decoder struct {
 
 type decoderLayer struct {
 	LayerConfig
-	qkv    nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj, q_norm, k_norm
-	o      addedLinear   // o_proj
-	mlp    nn.NormSwiGLU // the norm before it, gate_proj, up_proj
-	down   addedLinear   // down_proj
+	layerWeights
+	expert *layerWeights // of image tokens; nil: as all others
 	scalar *nn.Param     // [1], or nil
+}
+
+// layerWeights are a layer's matrices and the norms before and after them.
+type layerWeights struct {
+	qkv  nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj, q_norm, k_norm
+	o    addedLinear   // o_proj
+	mlp  nn.NormSwiGLU // the norm before it, gate_proj, up_proj
+	down addedLinear   // down_proj
 }
 
 // addedLinear is a projection whose output is added to the residual stream, after a norm if it has
@@ -48,7 +54,7 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 	c := config.Text
 	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
-		dec.layers = append(dec.layers, newDecoderLayer(d, c, i, init, config.Adapter))
+		dec.layers = append(dec.layers, newDecoderLayer(d, config, i, init))
 	}
 	dec.norm = d.RMSNorm("decoder.model.norm", c.HiddenSize, float32(c.RMSNormEps))
 	dec.head = dec.embed
@@ -59,11 +65,32 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 }
 
 // newDecoderLayer declares the parameters of layer i in memory order.
-func newDecoderLayer(d nn.Declarer, c TextConfig, i int, init Init, adapter *Adapter) decoderLayer {
-	name := fmt.Sprintf("decoder.model.layers.%d.", i)
+func newDecoderLayer(d nn.Declarer, config Config, i int, init Init) decoderLayer {
+	c, name := config.Text, fmt.Sprintf("decoder.model.layers.%d.", i)
 	d.Block = name
-	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
-	l := decoderLayer{LayerConfig: c.Layer(i)}
+	l := decoderLayer{LayerConfig: c.Layer(i), layerWeights: newLayerWeights(d, c, i, name, init)}
+	if l.QKNorm {
+		q, k := d.RMSNorm(name+"self_attn.q_norm", l.HeadDim, float32(c.RMSNormEps)), d.RMSNorm(name+"self_attn.k_norm", l.HeadDim, float32(c.RMSNormEps))
+		l.qkv.QNorm, l.qkv.KNorm = &q, &k
+	}
+	if l.ValueNorm {
+		l.qkv.VNorm = &nn.RMSNorm{Eps: float32(c.RMSNormEps)}
+	}
+	if l.LayerScalar {
+		l.scalar = d.Params.Add(&nn.Param{Name: name + "layer_scalar", Shape: []int{1}, Group: GroupBuffers, Block: name, Init: nn.Init{Mean: 1}})
+	}
+	for _, linear := range l.linears() {
+		linear.Adapter = config.Adapter.adapt(d, linear.Weight)
+	}
+	if config.ImageExperts {
+		l.expert = newExpert(d, c, i, init)
+	}
+	return l
+}
+
+// newLayerWeights declares the matrices of layer i, and their norms, with a prefix of their names.
+func newLayerWeights(d nn.Declarer, c TextConfig, i int, name string, init Init) (w layerWeights) {
+	hidden, inner, eps, l := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps), c.Layer(i)
 	queries, keys := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
 	// Projections into the residual stream are scaled down by their number (GPT-2).
 	residual := func(in int) nn.Init {
@@ -71,58 +98,49 @@ func newDecoderLayer(d nn.Declarer, c TextConfig, i int, init Init, adapter *Ada
 		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
 		return i
 	}
-	norm := func(name string, cols int, wanted bool) *nn.RMSNorm {
-		if !wanted {
+	postNorm := func(name string) *nn.RMSNorm {
+		if !l.PostNorms {
 			return nil
 		}
-		n := d.RMSNorm(name, cols, eps)
+		n := d.RMSNorm(name, hidden, eps)
 		return &n
 	}
 	beforeMLP := "post_attention_layernorm" // Llama's name of the norm before the MLP
 	if l.PostNorms {
 		beforeMLP = "pre_feedforward_layernorm"
 	}
-	l.qkv = nn.NormQKV{
+	w.qkv = nn.NormQKV{
 		Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
 		Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, l.QKVBias, init.linear(hidden)),
 		K:     d.Linear(name+"self_attn.k_proj", hidden, keys, l.QKVBias, init.linear(hidden)),
 		Heads: l.Heads, KVHeads: l.KVHeads, HeadDim: l.HeadDim,
 	}
 	if !l.KeysAsValues {
-		l.qkv.V = d.Linear(name+"self_attn.v_proj", hidden, keys, l.QKVBias, init.linear(hidden))
+		w.qkv.V = d.Linear(name+"self_attn.v_proj", hidden, keys, l.QKVBias, init.linear(hidden))
 	}
-	l.o.Linear = d.Linear(name+"self_attn.o_proj", queries, hidden, l.OutputBias, residual(queries))
-	l.o.norm = norm(name+"post_attention_layernorm", hidden, l.PostNorms)
-	l.mlp = nn.NormSwiGLU{
+	w.o.Linear = d.Linear(name+"self_attn.o_proj", queries, hidden, l.OutputBias, residual(queries))
+	w.o.norm = postNorm(name + "post_attention_layernorm")
+	w.mlp = nn.NormSwiGLU{
 		Norm:       d.RMSNorm(name+beforeMLP, hidden, eps),
 		Gate:       d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
 		Up:         d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
 		Activation: l.Activation,
 	}
-	l.down.Linear = d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner))
-	l.down.norm = norm(name+"post_feedforward_layernorm", hidden, l.PostNorms)
-	l.qkv.QNorm, l.qkv.KNorm = norm(name+"self_attn.q_norm", l.HeadDim, l.QKNorm), norm(name+"self_attn.k_norm", l.HeadDim, l.QKNorm)
-	if l.ValueNorm {
-		l.qkv.VNorm = &nn.RMSNorm{Eps: eps}
-	}
-	if l.LayerScalar {
-		l.scalar = d.Params.Add(&nn.Param{Name: name + "layer_scalar", Shape: []int{1}, Group: GroupBuffers, Block: name, Init: nn.Init{Mean: 1}})
-	}
-	for _, linear := range l.linears() {
-		linear.Adapter = adapter.adapt(d, linear.Weight)
-	}
-	return l
+	w.down.Linear = d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner))
+	w.down.norm = postNorm(name + "post_feedforward_layernorm")
+	return w
 }
 
 // linears are the layer's projections.
-func (l *decoderLayer) linears() []*nn.Linear {
-	all := []*nn.Linear{&l.qkv.Q, &l.qkv.K, &l.qkv.V, &l.o.Linear, &l.mlp.Gate, &l.mlp.Up, &l.down.Linear}
+func (w *layerWeights) linears() []*nn.Linear {
+	all := []*nn.Linear{&w.qkv.Q, &w.qkv.K, &w.qkv.V, &w.o.Linear, &w.mlp.Gate, &w.mlp.Up, &w.down.Linear}
 	return slices.DeleteFunc(all, func(x *nn.Linear) bool { return x.Weight == nil })
 }
 
 // attentionContext are the inputs of a layer's attention besides the hidden states.
 type attentionContext struct {
 	kinds     []kindContext // of TextConfig.AttentionKinds
+	subsets   *tokenSubsets // nil: no token has weights of its own
 	cache     *Cache        // nil: the keys and values are only those of x's tokens
 	countSlot int           // step block entry with the number of tokens in use; 0 = all
 	observe   Observer      // nil: none
@@ -156,25 +174,40 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 
 // forward runs the hidden states x [B·T, D] through layer number i.
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
-	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
-	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
-	if c.cache == nil {
-		q, k, v = l.qkv.Forward(g, x, kind.rope)
-	} else { // k and v are all of the cache, [1,capacity,K,D]
-		q, k, v = l.qkv.ForwardCached(g, x, kind.rope, c.cache.layer(i))
+	if l.expert != nil && c.subsets != nil {
+		x = l.forwardExperts(g, x, c, i, trace)
+	} else {
+		y := l.attend(g, c, i, trace, func(rope nn.RoPE) (q, k, v *nn.Tensor) {
+			if c.cache == nil {
+				return l.qkv.Forward(g, x, rope)
+			}
+			return l.qkv.ForwardCached(g, x, rope, c.cache.layer(i))
+		})
+		x = l.add(g, x, y.RowCount(c.countSlot), i, trace)
 	}
-	if c.observe != nil {
-		c.observe(g, l.LayerConfig, q, k)
-	}
-	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
-	y := g.Attention(q, k, v, kind.intervals, l.Scale).Reshape(x.Shape[0], l.o.Weight.Shape[1])
-	x = l.o.forward(g, y.RowCount(c.countSlot), x, name+"attn", trace) // x + o(attention(qkv(norm(x))))
-	x = trace.keep(g, name+"mid", x)
-	x = l.down.forward(g, l.mlp.Forward(g, x), x, name+"mlp", trace) // x + down(swiglu(norm(x)))
 	if l.scalar != nil {
 		x = g.Scale(x, g.Param(l.scalar))
 	}
 	return x
+}
+
+// attend is attention over what qkv returns, q [B,T,H,D], k and v [B,T,K,D], or of a cache
+// [1,capacity,K,D]: [B·T, H·D].
+func (l *decoderLayer) attend(g *nn.Graph, c attentionContext, i int, trace Trace, qkv func(rope nn.RoPE) (q, k, v *nn.Tensor)) *nn.Tensor {
+	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
+	q, k, v := qkv(kind.rope)
+	if c.observe != nil {
+		c.observe(g, l.LayerConfig, q, k)
+	}
+	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
+	return g.Attention(q, k, v, kind.intervals, l.Scale).Reshape(q.Shape[0]*q.Shape[1], l.o.Weight.Shape[1])
+}
+
+// add adds the projection of the attention's output y [N, H·D] and then the MLP to x [N, D].
+func (w *layerWeights) add(g *nn.Graph, x, y *nn.Tensor, i int, trace Trace) *nn.Tensor {
+	name := fmt.Sprintf("layer.%d.", i)
+	x = trace.keep(g, name+"mid", w.o.forward(g, y, x, name+"attn", trace)) // x + o(attention(qkv(norm(x))))
+	return w.down.forward(g, w.mlp.Forward(g, x), x, name+"mlp", trace)     // x + down(swiglu(norm(x)))
 }
 
 // read returns the parameters that are read to decode one token: everything except the

@@ -88,7 +88,7 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if r.Decoder != "" {
 		r.useOptimizer(m, vlm.GroupEmbedder)
 	} else {
-		r.useOptimizer(m, vlm.GroupEmbedder, vlm.GroupDecoder)
+		r.useOptimizer(m, vlm.GroupEmbedder, vlm.GroupExperts, vlm.GroupDecoder)
 	}
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
@@ -195,6 +195,8 @@ func (r Recipe) expectedBatch() expectedBatch {
 	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
 	e := expectedBatch{sample: sample}
 	e.step[vlm.SlotPatches] = count(min(patches, sample))
+	e.step[vlm.SlotQuarters] = 4 * e.step[vlm.SlotPatches]
+	e.step[vlm.SlotOthers] = uint32(r.BatchSize*r.SeqLen) - e.step[vlm.SlotPatches]
 	e.step[vlm.SlotFrames] = count(min(frames, max(0, sample-patches)))
 	e.step[vlm.SlotTargets] = max(1, count(max(0, sample-media)))
 	e.step[vlm.SlotRuns] = e.step[vlm.SlotTargets]

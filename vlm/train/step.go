@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"patchwork/engine"
@@ -131,13 +132,16 @@ func planUpdate(m *vlm.Model, o nn.AdamW, squares *engine.Buffer) (*engine.Plan,
 	return plan, out, err
 }
 
+// adamGroups are the learning-rate groups with values of AdamW's in the step block.
+var adamGroups = []string{vlm.GroupEmbedder, vlm.GroupDecoder, vlm.GroupExperts}
+
 // adamSlot returns the step block entry with AdamW's values of a learning-rate group. Adapters have
 // the decoder's.
 func adamSlot(group string) int {
-	if group == vlm.GroupEmbedder {
-		return vlm.SlotAdam
+	if group == vlm.GroupAdapter {
+		group = vlm.GroupDecoder
 	}
-	return vlm.SlotAdam + 3
+	return vlm.SlotAdam + 3*max(0, slices.Index(adamGroups, group))
 }
 
 // Keys of TrainStep.programs.
@@ -329,7 +333,7 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, squares float64, mean
 	if err != nil {
 		return 0, err
 	}
-	for _, group := range []string{vlm.GroupEmbedder, vlm.GroupDecoder} {
+	for _, group := range adamGroups {
 		lr, t := rate(group)
 		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}
