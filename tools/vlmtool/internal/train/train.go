@@ -99,7 +99,6 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
 		"mean-colors":    func() { r.Vision.MeanColors = f.recipe.Vision.MeanColors },
-		"embedder":       func() { r.Vision.SetEmbedder(f.embedder) },
 		"image-experts":  func() { r.ImageExperts = f.recipe.ImageExperts },
 		"flip":           func() { r.Flip = f.recipe.Flip },
 		"perturb-audio":  func() { r.PerturbAudio = f.recipe.PerturbAudio },
@@ -132,10 +131,15 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			apply()
 		}
 	})
-	if f.imageSize != "" {
-		if r.Vision.None() {
-			return r, usage.Errorf("--image-size: the recipe takes no images")
+	for _, part := range []string{"image-size", "embedder", "image-experts"} {
+		if s.Changed(part) && r.Vision.None() {
+			return r, usage.Errorf("--%s: the recipe takes no images", part)
 		}
+	}
+	if f.embedder != "" {
+		r.Vision.SetEmbedder(f.embedder)
+	}
+	if f.imageSize != "" {
 		if err := r.Vision.SetImageSize(f.imageSize); err != nil {
 			return r, usage.Errorf("--image-size: %v", err)
 		}
