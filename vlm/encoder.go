@@ -72,7 +72,7 @@ func (l *encoderLayer) forward(g *nn.Graph, x *nn.Tensor, patches int, places pa
 	split := func(part nn.Linear) *nn.Tensor {
 		return part.Forward(g, h).Reshape(rows/patches, patches, l.heads, size/l.heads)
 	}
-	y := g.Attention(split(l.q), split(l.k), split(l.v), places.intervals, 1/math.Sqrt(float64(size/l.heads)))
+	y := g.ImageAttention(split(l.q), split(l.k), split(l.v), places.intervals, 1/math.Sqrt(float64(size/l.heads)))
 	x = l.o.ForwardAdd(g, y.Reshape(rows, size).SameRows(x), x)
 	return l.fc2.ForwardAdd(g, g.GELU(l.fc1.Forward(g, l.norm2.Forward(g, x))), x)
 }

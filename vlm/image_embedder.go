@@ -67,7 +67,8 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	if e.memories, err = engine.Allocate(dev, "images", e.buffers()...); err != nil {
 		return nil, err
 	}
-	if err = cmp.Or(engine.Upload(dev, e.table.View(), e.vision.pixelValues()), e.grid.uploadIntervals(dev, e.vision)); err == nil {
+	intervals := e.grid.imageIntervals(e.vision, batch*e.vision.Patches())
+	if err = cmp.Or(engine.Upload(dev, e.table.View(), e.vision.pixelValues()), engine.Upload(dev, e.grid.intervals.View().Slice(0, 4*int64(len(intervals))), intervals)); err == nil {
 		e.exe, err = dev.Compile(e.Plan, nil)
 	}
 	if err != nil {

@@ -106,9 +106,6 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	if err := engine.Upload(dev, in.pixelTable.View(), in.vision.pixelValues()); err != nil {
 		return err
 	}
-	if err := in.patchGrid.uploadIntervals(dev, in.vision); err != nil {
-		return err
-	}
 	for i, kind := range in.text.AttentionKinds() {
 		if err := engine.Upload(dev, in.ropeTables[i].View(), kind.RoPETable(in.ropeRows)); err != nil {
 			return err

@@ -48,13 +48,15 @@ func (p patchGrid) buffers() []*engine.Buffer {
 	return []*engine.Buffer{p.at, p.order, p.starts, p.intervals}
 }
 
-// uploadIntervals writes which patches are in the image of each.
-func (p patchGrid) uploadIntervals(dev engine.Device, v VisionConfig) error {
+// imageIntervals are which patches are in the image of each of a number of patches: all others
+// attend to none.
+func (p patchGrid) imageIntervals(v VisionConfig, patches int) []int32 {
 	if v.Embedder != EmbedderEncoder {
 		return nil
 	}
-	all := []int32{0, 0, 0, int32(v.Patches())}
-	return engine.Upload(dev, p.intervals.View(), slices.Repeat(all, int(p.intervals.Bytes/16)))
+	out := make([]int32, p.intervals.Bytes/4)
+	copy(out, slices.Repeat([]int32{0, 0, 0, int32(v.Patches())}, patches))
+	return out
 }
 
 // checkPlaces returns an error if a row or a column of a patch is outside the model's positions.
@@ -70,7 +72,7 @@ func (v VisionConfig) checkPlaces(at []int32) error {
 // words are the contents for a batch with a number of patches.
 func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words, error) {
 	if !v.KeepsAspect() {
-		return nil, nil
+		return []words{{p.intervals, p.imageIntervals(v, patches)}}, nil
 	}
 	if len(b.PatchGrid) != 2*patches {
 		return nil, fmt.Errorf("the places of %d patches are given for %d", len(b.PatchGrid)/2, patches)

@@ -112,6 +112,9 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 		return Estimation{}, err
 	}
 	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.attentionDensity}
+	if slots := shape.Images * m.Config.Vision.Patches(); slots > 0 {
+		o.ImageDensity = float64(load.step[vlm.SlotPatches]) / float64(slots)
+	}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err

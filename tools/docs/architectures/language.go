@@ -69,7 +69,7 @@ func (s *study) trainLanguage(ctx context.Context, r *languageResult, dir, steps
 
 func (s *study) textScore(ctx context.Context, r *languageResult, model string) error {
 	var text score
-	err := s.call(ctx, &text, "eval", "--model", model, "--text", s.text, "--device", "cpu")
+	err := s.call(ctx, &text, "eval", "--model", model, "--text", s.text, "--weights", "f32", "--device", "cpu")
 	r.Text = text.NLL
 	return err
 }
