@@ -4,11 +4,14 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"patchwork/engine"
 	"patchwork/engine/cpu"
+	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
 	"patchwork/nn"
 	"patchwork/shaders"
@@ -34,13 +37,40 @@ func embedderConfig(name string) func(c *Config) {
 
 func withExperts(c *Config) { c.ImageExperts = true }
 
+var variants = map[string]func(c *Config){
+	"linear": embedderConfig(EmbedderLinear), "stem": embedderConfig(EmbedderStem), "encoder": embedderConfig(EmbedderEncoder), "experts": withExperts,
+	"experts, gemma3": func(c *Config) { c.ImageExperts, c.Text.ModelType, c.Text.LayerTypes = true, "gemma3_text", nil },
+}
+
+// gradients are all gradients of a run, by parameter.
+func (h *hearing) gradients() map[string][]float32 {
+	h.run()
+	all := map[string][]float32{}
+	for _, p := range h.model.Params.WithGrad() {
+		all[p.Name] = require.Value(h.model.Params.Read(h.dev, h.model.Params.Grads, p))(h.t)
+	}
+	return all
+}
+
+// TestVariantsOnDevices: gradients on every device are those of the CPU.
+func TestVariantsOnDevices(t *testing.T) {
+	for name, change := range variants {
+		want := startHearing(t, variantModel(t, change), true).gradients()
+		for _, dev := range devices.Open(t) {
+			t.Run(dev.Info().Device+"/"+name, func(t *testing.T) {
+				got := startHearingOn(t, dev, variantModel(t, change), true).gradients()
+				for name, values := range want {
+					golden.Compare(t, name, got[name], values, golden.Tolerance{Atol: 2e-6, Rtol: 1e-3}) // as TestGoldenTiny
+				}
+			})
+		}
+	}
+}
+
 // TestVariantGradients: the gradients of every embedder, and of image experts beside the decoder's
 // layers, are those of central differences. Half of the slots of images are not in use.
 func TestVariantGradients(t *testing.T) {
-	for name, change := range map[string]func(c *Config){
-		"linear": embedderConfig(EmbedderLinear), "stem": embedderConfig(EmbedderStem), "encoder": embedderConfig(EmbedderEncoder), "experts": withExperts,
-		"experts, gemma3": func(c *Config) { c.ImageExperts, c.Text.ModelType, c.Text.LayerTypes = true, "gemma3_text", nil },
-	} {
+	for name, change := range variants {
 		t.Run(name, func(t *testing.T) {
 			h := startHearing(t, variantModel(t, change), true)
 			h.run()
@@ -59,20 +89,13 @@ func TestUnusedImages(t *testing.T) {
 	for name, change := range map[string]func(c *Config){"stem": embedderConfig(EmbedderStem), "encoder": embedderConfig(EmbedderEncoder), "experts": withExperts} {
 		t.Run(name, func(t *testing.T) {
 			h := startHearing(t, variantModel(t, change), true)
-			gradients := func() (all []float32) {
-				h.upload(true)
-				h.run()
-				for _, p := range h.model.Params.WithGrad() {
-					all = append(all, require.Value(h.model.Params.Read(h.dev, h.model.Params.Grads, p))(t)...)
-				}
-				return all
-			}
-			want := gradients()
+			want := h.gradients()
 			h.uploadImages()
 			h.run()
-			for i, got := range gradients() {
-				if got != want[i] {
-					t.Fatalf("value %d of the gradients is %g, before the other batch it was %g", i, got, want[i])
+			h.upload(true)
+			for name, got := range h.gradients() {
+				if !slices.Equal(got, want[name]) {
+					t.Errorf("the gradient of %s depends on the batch before", name)
 				}
 			}
 		})

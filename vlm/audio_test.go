@@ -109,7 +109,13 @@ func newHearing(t *testing.T, images bool) *hearing {
 
 // startHearing compiles a model's gradients, and uploads a batch.
 func startHearing(t *testing.T, m *Model, images bool) *hearing {
-	h := &hearing{t: t, dev: cpu.Open(1), model: m}
+	dev := cpu.Open(1)
+	t.Cleanup(func() { dev.Close() })
+	return startHearingOn(t, dev, m, images)
+}
+
+func startHearingOn(t *testing.T, dev engine.Device, m *Model, images bool) *hearing {
+	h := &hearing{t: t, dev: dev, model: m}
 	require.NoError(t, h.model.Allocate(h.dev, true))
 	require.NoError(t, h.model.Params.Initialise(h.dev, 7))
 	h.in = h.model.NewInputs(2, 16, 2, 16)
@@ -121,7 +127,7 @@ func startHearing(t *testing.T, m *Model, images bool) *hearing {
 	require.NoError(t, err)
 	h.exe, err = h.dev.Compile(require.Value(h.model.Plan(program))(t), nil)
 	require.NoError(t, err)
-	t.Cleanup(func() { h.exe.Free(); h.in.Close(); h.model.Close(); h.dev.Close() })
+	t.Cleanup(func() { h.exe.Free(); h.in.Close(); h.model.Close() })
 	h.upload(images)
 	return h
 }
