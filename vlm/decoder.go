@@ -2,8 +2,6 @@ package vlm
 
 import (
 	"fmt"
-	"math"
-	"slices"
 
 	"patchwork/nn"
 )
@@ -22,29 +20,6 @@ type decoderLayer struct {
 	layerWeights
 	expert *layerWeights // of image tokens; nil: as all others
 	scalar *nn.Param     // [1], or nil
-}
-
-// layerWeights are a layer's matrices and the norms before and after them.
-type layerWeights struct {
-	qkv  nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj, q_norm, k_norm
-	o    addedLinear   // o_proj
-	mlp  nn.NormSwiGLU // the norm before it, gate_proj, up_proj
-	down addedLinear   // down_proj
-}
-
-// addedLinear is a projection whose output is added to the residual stream, after a norm if it has
-// one.
-type addedLinear struct {
-	nn.Linear
-	norm *nn.RMSNorm
-}
-
-// forward computes residual + norm(x·wᵀ).
-func (l addedLinear) forward(g *nn.Graph, x, residual *nn.Tensor, name string, trace Trace) *nn.Tensor {
-	if l.norm == nil {
-		return l.ForwardAdd(g, x, residual)
-	}
-	return l.norm.ForwardAdd(g, trace.keep(g, name, l.Forward(g, x)), residual)
 }
 
 // DecoderPrefix is the prefix of the decoder's parameter names.
@@ -88,55 +63,6 @@ func newDecoderLayer(d nn.Declarer, config Config, i int, init Init) decoderLaye
 	return l
 }
 
-// newLayerWeights declares the matrices of layer i, and their norms, with a prefix of their names.
-func newLayerWeights(d nn.Declarer, c TextConfig, i int, name string, init Init) (w layerWeights) {
-	hidden, inner, eps, l := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps), c.Layer(i)
-	queries, keys := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
-	// Projections into the residual stream are scaled down by their number (GPT-2).
-	residual := func(in int) nn.Init {
-		i := init.linear(in)
-		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
-		return i
-	}
-	postNorm := func(name string) *nn.RMSNorm {
-		if !l.PostNorms {
-			return nil
-		}
-		n := d.RMSNorm(name, hidden, eps)
-		return &n
-	}
-	beforeMLP := "post_attention_layernorm" // Llama's name of the norm before the MLP
-	if l.PostNorms {
-		beforeMLP = "pre_feedforward_layernorm"
-	}
-	w.qkv = nn.NormQKV{
-		Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
-		Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, l.QKVBias, init.linear(hidden)),
-		K:     d.Linear(name+"self_attn.k_proj", hidden, keys, l.QKVBias, init.linear(hidden)),
-		Heads: l.Heads, KVHeads: l.KVHeads, HeadDim: l.HeadDim,
-	}
-	if !l.KeysAsValues {
-		w.qkv.V = d.Linear(name+"self_attn.v_proj", hidden, keys, l.QKVBias, init.linear(hidden))
-	}
-	w.o.Linear = d.Linear(name+"self_attn.o_proj", queries, hidden, l.OutputBias, residual(queries))
-	w.o.norm = postNorm(name + "post_attention_layernorm")
-	w.mlp = nn.NormSwiGLU{
-		Norm:       d.RMSNorm(name+beforeMLP, hidden, eps),
-		Gate:       d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
-		Up:         d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
-		Activation: l.Activation,
-	}
-	w.down.Linear = d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner))
-	w.down.norm = postNorm(name + "post_feedforward_layernorm")
-	return w
-}
-
-// linears are the layer's projections.
-func (w *layerWeights) linears() []*nn.Linear {
-	all := []*nn.Linear{&w.qkv.Q, &w.qkv.K, &w.qkv.V, &w.o.Linear, &w.mlp.Gate, &w.mlp.Up, &w.down.Linear}
-	return slices.DeleteFunc(all, func(x *nn.Linear) bool { return x.Weight == nil })
-}
-
 // attentionContext are the inputs of a layer's attention besides the hidden states.
 type attentionContext struct {
 	kinds     []kindContext // of TextConfig.AttentionKinds
@@ -177,13 +103,8 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 	if l.expert != nil && c.subsets != nil {
 		x = l.forwardExperts(g, x, c, i, trace)
 	} else {
-		y := l.attend(g, c, i, trace, func(rope nn.RoPE) (q, k, v *nn.Tensor) {
-			if c.cache == nil {
-				return l.qkv.Forward(g, x, rope)
-			}
-			return l.qkv.ForwardCached(g, x, rope, c.cache.layer(i))
-		})
-		x = l.add(g, x, y.RowCount(c.countSlot), i, trace)
+		q, k, v := l.project(g, x, c, i)
+		x = l.add(g, x, l.attend(g, q, k, v, c, i, trace).RowCount(c.countSlot), i, trace)
 	}
 	if l.scalar != nil {
 		x = g.Scale(x, g.Param(l.scalar))
@@ -191,23 +112,23 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 	return x
 }
 
-// attend is attention over what qkv returns, q [B,T,H,D], k and v [B,T,K,D], or of a cache
-// [1,capacity,K,D]: [B·T, H·D].
-func (l *decoderLayer) attend(g *nn.Graph, c attentionContext, i int, trace Trace, qkv func(rope nn.RoPE) (q, k, v *nn.Tensor)) *nn.Tensor {
-	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
-	q, k, v := qkv(kind.rope)
+// project returns queries [B,T,H,D], and keys and values [B,T,K,D], or all of the cache, [1,capacity,K,D].
+func (l *decoderLayer) project(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) (q, k, v *nn.Tensor) {
+	rope := c.kinds[l.Attention].rope
+	if c.cache == nil {
+		return l.qkv.Forward(g, x, rope)
+	}
+	return l.qkv.ForwardCached(g, x, rope, c.cache.layer(i))
+}
+
+// attend is attention over what project returns: [B·T, H·D].
+func (l *decoderLayer) attend(g *nn.Graph, q, k, v *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
 	if c.observe != nil {
 		c.observe(g, l.LayerConfig, q, k)
 	}
-	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
-	return g.Attention(q, k, v, kind.intervals, l.Scale).Reshape(q.Shape[0]*q.Shape[1], l.o.Weight.Shape[1])
-}
-
-// add adds the projection of the attention's output y [N, H·D] and then the MLP to x [N, D].
-func (w *layerWeights) add(g *nn.Graph, x, y *nn.Tensor, i int, trace Trace) *nn.Tensor {
 	name := fmt.Sprintf("layer.%d.", i)
-	x = trace.keep(g, name+"mid", w.o.forward(g, y, x, name+"attn", trace)) // x + o(attention(qkv(norm(x))))
-	return w.down.forward(g, w.mlp.Forward(g, x), x, name+"mlp", trace)     // x + down(swiglu(norm(x)))
+	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
+	return g.Attention(q, k, v, c.kinds[l.Attention].intervals, l.Scale).Reshape(q.Shape[0]*q.Shape[1], l.o.Weight.Shape[1])
 }
 
 // read returns the parameters that are read to decode one token: everything except the

@@ -50,19 +50,24 @@ func newTokenSubsets(images, others *nn.Tensor) *tokenSubsets {
 func (l *decoderLayer) forwardExperts(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
 	subsets, weights := []nn.RowSubset{c.subsets.images, c.subsets.others}, []*layerWeights{l.expert, &l.layerWeights}
 	xs := g.TakeRows(x, subsets) // [N, D] each
-	y := l.attend(g, c, i, trace, func(rope nn.RoPE) (q, k, v *nn.Tensor) {
-		qs, ks, vs := make([]*nn.Tensor, len(xs)), make([]*nn.Tensor, len(xs)), make([]*nn.Tensor, len(xs))
-		for j, w := range weights {
-			qs[j], ks[j], vs[j] = w.qkv.Project(g, xs[j])
-		}
-		q, k, v = g.PutRows(x, subsets, qs), g.PutRows(x, subsets, ks), g.PutRows(x, subsets, vs) // [B·T, …]
-		if c.cache == nil {
-			return l.qkv.Rotate(g, q, k, v, rope)
-		}
-		return l.qkv.RotateCached(g, q, k, v, rope, c.cache.layer(i))
-	})
-	for j, y := range g.TakeRows(y, subsets) {
+	q, k, v := l.projectExperts(g, x, xs, c, i)
+	for j, y := range g.TakeRows(l.attend(g, q, k, v, c, i, trace), subsets) {
 		xs[j] = weights[j].add(g, xs[j], y, i, nil)
 	}
 	return g.PutRows(x, subsets, xs)
+}
+
+// projectExperts is project for tokens of images xs[0] and others xs[1], which are x's.
+func (l *decoderLayer) projectExperts(g *nn.Graph, x *nn.Tensor, xs []*nn.Tensor, c attentionContext, i int) (q, k, v *nn.Tensor) {
+	qi, ki, vi := l.expert.qkv.Project(g, xs[0])
+	qo, ko, vo := l.qkv.Project(g, xs[1])
+	put := func(images, others *nn.Tensor) *nn.Tensor { // [B·T, …]
+		return g.PutRows(x, []nn.RowSubset{c.subsets.images, c.subsets.others}, []*nn.Tensor{images, others})
+	}
+	q, k, v = put(qi, qo), put(ki, ko), put(vi, vo)
+	rope := c.kinds[l.Attention].rope
+	if c.cache == nil {
+		return l.qkv.Rotate(g, q, k, v, rope)
+	}
+	return l.qkv.RotateCached(g, q, k, v, rope, c.cache.layer(i))
 }

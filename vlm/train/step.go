@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"math"
-	"slices"
 	"time"
 
 	"patchwork/engine"
@@ -138,10 +137,13 @@ var adamGroups = []string{vlm.GroupEmbedder, vlm.GroupDecoder, vlm.GroupExperts}
 // adamSlot returns the step block entry with AdamW's values of a learning-rate group. Adapters have
 // the decoder's.
 func adamSlot(group string) int {
-	if group == vlm.GroupAdapter {
-		group = vlm.GroupDecoder
+	switch group {
+	case vlm.GroupEmbedder:
+		return vlm.SlotAdam
+	case vlm.GroupExperts:
+		return vlm.SlotAdam + 6
 	}
-	return vlm.SlotAdam + 3*max(0, slices.Index(adamGroups, group))
+	return vlm.SlotAdam + 3
 }
 
 // Keys of TrainStep.programs.
