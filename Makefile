@@ -195,7 +195,7 @@ DECODER :=
 architectures: ## train the systems of docs/architectures.md at equal FLOPs, and write the page (an hour)
 	@mkdir -p out && $(GO) build $(SMALL) -o out/architectures-bin/ ./tools/vlmtool ./tools/shapesdata ./tools/docs/architectures
 	@if [ -z "$(DATA)" ] && [ ! -d out/architectures-data ]; then out/architectures-bin/shapesdata --out out/architectures-data; fi
-	@out/architectures-bin/architectures --vlmtool out/architectures-bin/vlmtool --decoder "$(DECODER)" $(ARGS) \
+	@out/architectures-bin/architectures --vlmtool out/architectures-bin/vlmtool --decoder "$(DECODER)" --note "$(NOTE)" $(ARGS) \
 		$(if $(DATA),$(DATA),--data 'shapes=out/architectures-data/train-*.parquet:out/architectures-data/test-*.parquet')
 
 .PHONY: live-screenshot

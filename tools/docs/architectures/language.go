@@ -60,7 +60,7 @@ func (s *study) trainLanguage(ctx context.Context, r *languageResult, dir, steps
 		return err
 	}
 	for control, to := range map[string]*score{"none": &r.Image, "shuffled": &r.Blind} {
-		if err := s.call(ctx, to, "eval", "--model", dir, "--data", data.test, "--control", control, "--limit", "60", "--device", "cpu"); err != nil {
+		if err := s.call(ctx, to, "eval", "--model", dir, "--data", data.test, "--control", control, "--limit", "40", "--device", "cpu"); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,7 @@ func run(ctx context.Context, args []string) error {
 	f.StringVar(&s.decoder, "decoder", "", "compare what SmolLM2-135M at `PATH` forgets")
 	f.IntVar(&s.decoderSteps, "decoder-steps", 200, "steps of each run with --decoder")
 	f.StringVar(&s.text, "text", "docs/how-it-works.md", "measure the language on the text in `FILE`")
+	f.StringVar(&s.note, "note", "", "write `TEXT` under the tables: on the machine, and on what they show")
 	f.StringVar(&page, "page", "docs/architectures.md", "write the page to `FILE`")
 	f.StringVar(&figure, "figure", "docs/architectures.png", "write the loss curves to `FILE`")
 	if err := f.Parse(args); err != nil {

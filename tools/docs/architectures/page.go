@@ -35,7 +35,7 @@ func (s *study) writePage(path, figure string) error {
 	s.writeLanguage(&text)
 	var page bytes.Buffer
 	err = t.Execute(&page, map[string]any{
-		"Figure": filepath.ToSlash(image), "Tables": tables.String(), "Language": text.String(), "Seeds": s.seeds, "DecoderSteps": s.decoderSteps,
+		"Figure": filepath.ToSlash(image), "Tables": tables.String(), "Language": text.String(), "Seeds": s.seeds, "Note": s.note, "DecoderSteps": s.decoderSteps,
 	})
 	if err != nil {
 		return err

@@ -36,9 +36,9 @@ type dataset struct {
 
 // study is the comparison.
 type study struct {
-	vlmtool, out, decoder, text string
-	seeds, decoderSteps         int
-	data                        []dataset
+	vlmtool, out, decoder, text, note string
+	seeds, decoderSteps               int
+	data                              []dataset
 
 	results  []result
 	first    map[string]float64 // ms to the first token, by system
