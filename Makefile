@@ -184,6 +184,20 @@ image-page: ## measure the decoding of images beside Pillow, and write docs/imag
 	@bin/imagepeer --peer Pillow --note "$(NOTE)" --sizes 0,256,512 -- $(PILLOW) tools/imagepeer/pillow.py > out/image-speed.md
 	@mv out/image-speed.md docs/image-speed.md
 
+# Training and test files of docs/architectures.md, and a GGUF file or folder of SmolLM2-135M:
+#
+#	make architectures DATA="--data 'easyvqa@1000=DIR/train-*.parquet:DIR/test-*.parquet'" DECODER=FILE
+#
+# Without DATA it is the images of make demo.
+DATA    :=
+DECODER :=
+.PHONY: architectures
+architectures: ## train the systems of docs/architectures.md at equal FLOPs, and write the page (an hour)
+	@mkdir -p out && $(GO) build $(SMALL) -o out/architectures-bin/ ./tools/vlmtool ./tools/shapesdata ./tools/docs/architectures
+	@if [ -z "$(DATA)" ] && [ ! -d out/architectures-data ]; then out/architectures-bin/shapesdata --out out/architectures-data; fi
+	@out/architectures-bin/architectures --vlmtool out/architectures-bin/vlmtool --decoder "$(DECODER)" --note "$(NOTE)" $(ARGS) \
+		$(if $(DATA),$(DATA),--data 'shapes=out/architectures-data/train-*.parquet:out/architectures-data/test-*.parquet')
+
 .PHONY: live-screenshot
 live-screenshot: build ## train, and take docs/live.png of terminal and page (needs chromium)
 	@mkdir -p out && $(GO) run ./tools/shapesdata --out out/live-data >/dev/null

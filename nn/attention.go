@@ -18,22 +18,31 @@ func (g *Graph) Attention(q, k, v, intervals *Tensor, scale float64) *Tensor {
 		Batch: uint32(batch), Queries: uint32(queries), Keys: uint32(k.Shape[1]),
 		Heads: uint32(heads), KVHeads: uint32(k.Shape[2]), HeadDim: uint32(d), Scale: float32(scale),
 	}
+	density := g.AttentionDensity
 	y, lse := g.newLike(q, "attention", q.Shape...), g.NewFloat32("lse", batch, queries, heads)
 	if k.node.format != nil {
 		check(!g.Train && d%32 == 0, "attention over keys in 8 bits", "heads of a multiple of 32 columns, not in training", q, k, v)
 		g.record(shaders.AttentionQuant, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
-		g.Program.SetCostScale(g.AttentionDensity)
+		g.Program.SetCostScale(density)
 		return y
 	}
 	g.record(shaders.Attention, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View())
-	g.Program.SetCostScale(g.AttentionDensity)
+	g.Program.SetCostScale(density)
 	g.onBackward(y, func(dy engine.View) {
 		dq, addQ, _ := g.gradient(q)
 		dk, addK, _ := g.gradient(k)
 		dv, addV, _ := g.gradient(v)
 		p.AccumulateQ, p.AccumulateK, p.AccumulateV = shaders.Flag(addQ), shaders.Flag(addK), shaders.Flag(addV)
 		g.record(shaders.AttentionBackward, p, q.View(), k.View(), v.View(), intervals.View(), y.View(), lse.View(), dy, dq, dk, dv)
-		g.Program.SetCostScale(g.AttentionDensity)
+		g.Program.SetCostScale(density)
 	})
 	return y
+}
+
+// ImageAttention is Attention among the patches of each image.
+func (g *Graph) ImageAttention(q, k, v, intervals *Tensor, scale float64) *Tensor {
+	of := g.AttentionDensity
+	defer func() { g.AttentionDensity = of }()
+	g.AttentionDensity = g.ImageDensity
+	return g.Attention(q, k, v, intervals, scale)
 }

@@ -29,8 +29,8 @@ type Options struct {
 	NoFusion   bool // layers of one input are computed one by one
 
 	// AttentionDensity is the fraction of the pairs of a query and a key that attention
-	// computes, 0 = all. It changes only the reported cost.
-	AttentionDensity float64
+	// computes, 0 = all, and ImageDensity that of ImageAttention. They change only the reported cost.
+	AttentionDensity, ImageDensity float64
 	// Type is how activations and the weights of matmuls are stored: F32, BF16 or
 	// F16. The residual stream, statistics, losses and the parameters' gradients
 	// always have 32 bits, and so has all arithmetic.
@@ -118,8 +118,8 @@ func (t *Tensor) rowCount(c shaders.Count) *Tensor {
 	return t
 }
 
-// sameRows gives t the row count of x.
-func (t *Tensor) sameRows(x *Tensor) *Tensor {
+// SameRows gives t, which has as many rows as x, the row count of x.
+func (t *Tensor) SameRows(x *Tensor) *Tensor {
 	if x.node.rows.Slot != 0 {
 		t.rowCount(x.rows())
 	}

@@ -20,7 +20,7 @@ func (g *Graph) layerNorm(x, w, b *Tensor, eps float32, y *Tensor) *Tensor {
 	cols := x.Cols()
 	check(w.Size() == cols && b.Size() == cols, "layernorm", "w and b [C]", x, w, b)
 	rows := x.rows()
-	y.sameRows(x)
+	y.SameRows(x)
 	mean, rstd := g.NewFloat32("mean", int(rows.Max)), g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.LayerNorm, shaders.LayerNormParams{Rows: rows, Cols: uint32(cols), Eps: eps},
 		x.View(), w.View(), b.View(), y.View(), mean.View(), rstd.View())

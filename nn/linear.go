@@ -23,7 +23,7 @@ func (g *Graph) Linear(x, w, bias, residual *Tensor) *Tensor {
 	if residual != nil { // the residual stream has 32 bits
 		y = g.NewFloat32(w.node.name, y.Shape...)
 	}
-	y.sameRows(x)
+	y.SameRows(x)
 	y.node.gradFeedsMatmul = stored == g.Type
 	check(residual == nil || residual.Size() == y.Size(), "linear", "a residual of y's shape", y, residual)
 	rows := x.rows()

@@ -38,7 +38,7 @@ func (g *Graph) linearLoRA(x, w, bias, residual *Tensor, l *LoRA) *Tensor {
 	if residual != nil { // the residual stream has 32 bits
 		y = g.NewFloat32(w.node.name, shape...)
 	}
-	y.sameRows(x)
+	y.SameRows(x)
 	y.node.gradFeedsMatmul = stored == g.Type
 	check(residual == nil || residual.Size() == y.Size(), "linear with an adapter", "a residual of y's shape", y, residual)
 	rows, n := x.rows(), x.Size()/in

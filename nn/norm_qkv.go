@@ -58,13 +58,41 @@ func (l NormQKV) ForwardCached(g *Graph, x *Tensor, rope RoPE, cache KVCache) (q
 
 // forwardSeparate computes every projection, norm and rotation in a separate kernel.
 func (l NormQKV) forwardSeparate(g *Graph, h *Tensor, s QKVLayout) (q, k, v *Tensor) {
-	q = l.Q.Forward(g, h).Reshape(s.B, s.T, s.H, s.D)
-	k = l.K.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
-	v = k
-	if l.V.Weight != nil {
-		v = l.V.Forward(g, h).Reshape(s.B, s.T, s.K, s.D)
+	q, k, v = l.project(g, h)
+	return l.rotate(g, q, k, v, s)
+}
+
+// Project is RMSNorm and the projections alone: the hidden states x [N,C] to queries [N,H·D], keys
+// and values [N,K·D].
+func (l NormQKV) Project(g *Graph, x *Tensor) (q, k, v *Tensor) {
+	return l.project(g, l.Norm.Forward(g, x))
+}
+
+func (l NormQKV) project(g *Graph, h *Tensor) (q, k, v *Tensor) {
+	q, k = l.Q.Forward(g, h), l.K.Forward(g, h)
+	if l.V.Weight == nil {
+		return q, k, k
 	}
-	v = l.normValues(g, v)
+	return q, k, l.V.Forward(g, h)
+}
+
+// Rotate is Forward after the projections: the norms of heads, and RoPE.
+func (l NormQKV) Rotate(g *Graph, q, k, v *Tensor, rope RoPE) (queries, keys, values *Tensor) {
+	return l.rotate(g, q, k, v, l.layout(g, rope))
+}
+
+// RotateCached is ForwardCached after the projections.
+func (l NormQKV) RotateCached(g *Graph, q, k, v *Tensor, rope RoPE, cache KVCache) (queries, keys, values *Tensor) {
+	rows := q.rows()
+	q, k, v = l.Rotate(g, q, k, v, rope)
+	g.appendKV(cache, k, v, rows)
+	keys, values = g.readCache(cache)
+	return q, keys, values
+}
+
+func (l NormQKV) rotate(g *Graph, q, k, v *Tensor, s QKVLayout) (queries, keys, values *Tensor) {
+	q, k = q.Reshape(s.B, s.T, s.H, s.D), k.Reshape(s.B, s.T, s.K, s.D)
+	v = l.normValues(g, v.Reshape(s.B, s.T, s.K, s.D))
 	if l.QNorm != nil {
 		q, k = l.QNorm.Forward(g, q), l.KNorm.Forward(g, k)
 	}

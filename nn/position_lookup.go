@@ -19,7 +19,7 @@ func (g *Graph) PositionLookup(x *Tensor, grid PatchGrid, yPos, xPos *Tensor) *T
 	d, most := x.Cols(), yPos.Shape[0]
 	check(yPos.Cols() == d && xPos.Cols() == d && yPos.Size() == xPos.Size() && grid.At.Size()*d >= 2*x.Size() && grid.Starts.Size() == 2*most+1,
 		"position lookup", "tables [G,D] and the patches' places", x, yPos, xPos, grid.At, grid.Starts)
-	y := g.New("positions", x.Shape...).sameRows(x)
+	y := g.New("positions", x.Shape...).SameRows(x)
 	g.record(shaders.PositionLookup, shaders.PositionLookupParams{Rows: x.rows(), Cols: uint32(d), MaxGrid: uint32(most)},
 		x.View(), grid.At.View(), yPos.View(), xPos.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {

@@ -22,7 +22,7 @@ func (g *Graph) rmsNorm(y, x, w, residual *Tensor, eps float32) *Tensor {
 	cols := x.Cols()
 	check(w == nil || w.Size() == cols, "rmsnorm", "w [C]", x, w)
 	rows := x.rows()
-	y.sameRows(x)
+	y.SameRows(x)
 	rstd := g.NewFloat32("rstd", int(rows.Max))
 	g.record(shaders.RMSNorm, shaders.RMSNormParams{
 		Rows: rows, Cols: uint32(cols), Eps: eps, Weightless: shaders.Flag(w == nil), Residual: shaders.Flag(residual != nil),

@@ -9,7 +9,7 @@ import (
 func (g *Graph) Scale(x, s *Tensor) *Tensor {
 	check(s.Size() == 1 && !x.storedAs().Half(), "scale", "x in 32 bits and s [1]", x, s)
 	n := shaders.N(x.Size())
-	y := g.NewFloat32("scaled", x.Shape...).sameRows(x)
+	y := g.NewFloat32("scaled", x.Shape...).SameRows(x)
 	g.record(shaders.Scale, shaders.ScaleParams{N: n}, x.View(), s.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if ds, add, ok := g.gradient(s); ok { // ds = dy·x

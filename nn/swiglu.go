@@ -17,7 +17,7 @@ const (
 // SwiGLU computes activation(gate)·up, elementwise: SwiGLU, or GeGLU with GELUTanh.
 func (g *Graph) SwiGLU(gate, up *Tensor, activation Activation) *Tensor {
 	check(gate.Size() == up.Size(), "swiglu", "the same shape twice", gate, up)
-	y := g.newLike(gate, "swiglu", gate.Shape...).sameRows(gate)
+	y := g.newLike(gate, "swiglu", gate.Shape...).SameRows(gate)
 	n := shaders.N(gate.Size())
 	g.record(shaders.SwiGLU, shaders.SwiGLUParams{N: n, Activation: uint32(activation)}, gate.View(), up.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
@@ -34,7 +34,7 @@ func (g *Graph) SwiGLU(gate, up *Tensor, activation Activation) *Tensor {
 func (g *Graph) SwiGLUFused(x *Tensor, activation Activation) *Tensor {
 	check(x.Cols()%2 == 0, "swiglu", "gate and up side by side", x)
 	rows, cols := x.rows(), x.Cols()/2
-	y := g.newLike(x, "swiglu", append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], cols)...).sameRows(x)
+	y := g.newLike(x, "swiglu", append(x.Shape[:len(x.Shape)-1:len(x.Shape)-1], cols)...).SameRows(x)
 	g.record(shaders.SwiGLUStacked, shaders.SwiGLUStackedParams{Rows: rows, Cols: uint32(cols), Activation: uint32(activation)}, x.View(), y.View())
 	g.onBackward(y, func(dy engine.View) {
 		if dx, add, ok := g.gradient(x); ok {

@@ -37,6 +37,9 @@ type Config struct {
 	Turns         packing.Turns     `json:"turns,omitempty"` // how training arranged them; "" = unknown
 	FormatVersion int               `json:"format_version"`
 	Adapter       *Adapter          `json:"adapter,omitempty"` // nil: the decoder's own weights alone
+	// ImageExperts: image tokens have matrices and norms of their own in the decoder's layers. Norms of
+	// heads (Qwen3, Gemma) are shared.
+	ImageExperts bool `json:"image_experts,omitempty"`
 }
 
 // VisionConfig describes the embedder.
@@ -54,6 +57,11 @@ type VisionConfig struct {
 	// MaxPatches above 0: images keep their aspect ratio, and have whole patches along both sides, at
 	// most so many.
 	MaxPatches int `json:"max_patches,omitempty"`
+
+	// Embedder is "", this project's own, or another one of EmbedderNames.
+	Embedder      string `json:"embedder,omitempty"`
+	EncoderLayers int    `json:"encoder_layers,omitempty"` // of EmbedderEncoder
+	EncoderHeads  int    `json:"encoder_heads,omitempty"`
 
 	// Of Gemma's embedder; EmbedSize 0 = this project's own.
 	EmbedSize  int     `json:"embed_size,omitempty"`   // E: size of the vectors before their projection
@@ -208,7 +216,7 @@ func (v VisionConfig) Check() error {
 	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0:
 		return fmt.Errorf("vision_config: layer_norm_eps and patch_norm_eps must be above 0")
 	}
-	return nil
+	return v.checkEmbedder()
 }
 
 func (v VisionConfig) checkGemma() error {
@@ -217,6 +225,8 @@ func (v VisionConfig) checkGemma() error {
 		return fmt.Errorf("vision_config: patch_size is %d and num_channels %d, want 3 channels", v.PatchSize, v.NumChannels)
 	case min(v.HiddenSize, v.MaxGrid, v.MaxPatches) < 1 || max(v.EmbedSize, v.MaxGrid, v.MaxPatches) > 1<<20:
 		return fmt.Errorf("vision_config: a size is missing or implausibly large")
+	case v.Embedder != "" || v.EncoderLayers != 0 || v.EncoderHeads != 0:
+		return fmt.Errorf("vision_config: embedder %.40q is not for a Gemma model, which has its own", v.Embedder)
 	case v.LayerNormEps <= 0 || v.PatchNormEps <= 0 || v.RMSNormEps <= 0:
 		return fmt.Errorf("vision_config: layer_norm_eps, patch_norm_eps and rms_norm_eps must be above 0")
 	}
@@ -231,7 +241,7 @@ func (c *Config) Check() error {
 	if c.FormatVersion != FormatVersion {
 		return fmt.Errorf("format_version is %d; this vlmtool reads %d", c.FormatVersion, FormatVersion)
 	}
-	if err := c.Adapter.Check(); err != nil {
+	if err := cmp.Or(c.Adapter.Check(), c.checkExperts()); err != nil {
 		return err
 	}
 	if c.TextOnly() {

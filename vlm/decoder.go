@@ -2,8 +2,6 @@ package vlm
 
 import (
 	"fmt"
-	"math"
-	"slices"
 
 	"patchwork/nn"
 )
@@ -19,26 +17,9 @@ type decoder struct {
 
 type decoderLayer struct {
 	LayerConfig
-	qkv    nn.NormQKV    // input_layernorm, q_proj, k_proj, v_proj, q_norm, k_norm
-	o      addedLinear   // o_proj
-	mlp    nn.NormSwiGLU // the norm before it, gate_proj, up_proj
-	down   addedLinear   // down_proj
+	layerWeights
+	expert *layerWeights // of image tokens; nil: as all others
 	scalar *nn.Param     // [1], or nil
-}
-
-// addedLinear is a projection whose output is added to the residual stream, after a norm if it has
-// one.
-type addedLinear struct {
-	nn.Linear
-	norm *nn.RMSNorm
-}
-
-// forward computes residual + norm(x·wᵀ).
-func (l addedLinear) forward(g *nn.Graph, x, residual *nn.Tensor, name string, trace Trace) *nn.Tensor {
-	if l.norm == nil {
-		return l.ForwardAdd(g, x, residual)
-	}
-	return l.norm.ForwardAdd(g, trace.keep(g, name, l.Forward(g, x)), residual)
 }
 
 // DecoderPrefix is the prefix of the decoder's parameter names.
@@ -48,7 +29,7 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 	c := config.Text
 	dec := decoder{embed: d.Matrix("decoder.model.embed_tokens.weight", c.VocabSize, c.HiddenSize, false, nn.Init{Std: init.Embedding})}
 	for i := range c.NumHiddenLayers {
-		dec.layers = append(dec.layers, newDecoderLayer(d, c, i, init, config.Adapter))
+		dec.layers = append(dec.layers, newDecoderLayer(d, config, i, init))
 	}
 	dec.norm = d.RMSNorm("decoder.model.norm", c.HiddenSize, float32(c.RMSNormEps))
 	dec.head = dec.embed
@@ -59,70 +40,33 @@ func newDecoder(d nn.Declarer, config Config, init Init) decoder {
 }
 
 // newDecoderLayer declares the parameters of layer i in memory order.
-func newDecoderLayer(d nn.Declarer, c TextConfig, i int, init Init, adapter *Adapter) decoderLayer {
-	name := fmt.Sprintf("decoder.model.layers.%d.", i)
+func newDecoderLayer(d nn.Declarer, config Config, i int, init Init) decoderLayer {
+	c, name := config.Text, fmt.Sprintf("decoder.model.layers.%d.", i)
 	d.Block = name
-	hidden, inner, eps := c.HiddenSize, c.IntermediateSize, float32(c.RMSNormEps)
-	l := decoderLayer{LayerConfig: c.Layer(i)}
-	queries, keys := l.Heads*l.HeadDim, l.KVHeads*l.HeadDim
-	// Projections into the residual stream are scaled down by their number (GPT-2).
-	residual := func(in int) nn.Init {
-		i := init.linear(in)
-		i.Std /= math.Sqrt(2 * float64(c.NumHiddenLayers))
-		return i
+	l := decoderLayer{LayerConfig: c.Layer(i), layerWeights: newLayerWeights(d, c, i, name, init)}
+	if l.QKNorm {
+		q, k := d.RMSNorm(name+"self_attn.q_norm", l.HeadDim, float32(c.RMSNormEps)), d.RMSNorm(name+"self_attn.k_norm", l.HeadDim, float32(c.RMSNormEps))
+		l.qkv.QNorm, l.qkv.KNorm = &q, &k
 	}
-	norm := func(name string, cols int, wanted bool) *nn.RMSNorm {
-		if !wanted {
-			return nil
-		}
-		n := d.RMSNorm(name, cols, eps)
-		return &n
-	}
-	beforeMLP := "post_attention_layernorm" // Llama's name of the norm before the MLP
-	if l.PostNorms {
-		beforeMLP = "pre_feedforward_layernorm"
-	}
-	l.qkv = nn.NormQKV{
-		Norm:  d.RMSNorm(name+"input_layernorm", hidden, eps),
-		Q:     d.Linear(name+"self_attn.q_proj", hidden, queries, l.QKVBias, init.linear(hidden)),
-		K:     d.Linear(name+"self_attn.k_proj", hidden, keys, l.QKVBias, init.linear(hidden)),
-		Heads: l.Heads, KVHeads: l.KVHeads, HeadDim: l.HeadDim,
-	}
-	if !l.KeysAsValues {
-		l.qkv.V = d.Linear(name+"self_attn.v_proj", hidden, keys, l.QKVBias, init.linear(hidden))
-	}
-	l.o.Linear = d.Linear(name+"self_attn.o_proj", queries, hidden, l.OutputBias, residual(queries))
-	l.o.norm = norm(name+"post_attention_layernorm", hidden, l.PostNorms)
-	l.mlp = nn.NormSwiGLU{
-		Norm:       d.RMSNorm(name+beforeMLP, hidden, eps),
-		Gate:       d.Linear(name+"mlp.gate_proj", hidden, inner, false, init.linear(hidden)),
-		Up:         d.Linear(name+"mlp.up_proj", hidden, inner, false, init.linear(hidden)),
-		Activation: l.Activation,
-	}
-	l.down.Linear = d.Linear(name+"mlp.down_proj", inner, hidden, false, residual(inner))
-	l.down.norm = norm(name+"post_feedforward_layernorm", hidden, l.PostNorms)
-	l.qkv.QNorm, l.qkv.KNorm = norm(name+"self_attn.q_norm", l.HeadDim, l.QKNorm), norm(name+"self_attn.k_norm", l.HeadDim, l.QKNorm)
 	if l.ValueNorm {
-		l.qkv.VNorm = &nn.RMSNorm{Eps: eps}
+		l.qkv.VNorm = &nn.RMSNorm{Eps: float32(c.RMSNormEps)}
 	}
 	if l.LayerScalar {
 		l.scalar = d.Params.Add(&nn.Param{Name: name + "layer_scalar", Shape: []int{1}, Group: GroupBuffers, Block: name, Init: nn.Init{Mean: 1}})
 	}
 	for _, linear := range l.linears() {
-		linear.Adapter = adapter.adapt(d, linear.Weight)
+		linear.Adapter = config.Adapter.adapt(d, linear.Weight)
+	}
+	if config.ImageExperts {
+		l.expert = newExpert(d, c, i, init)
 	}
 	return l
-}
-
-// linears are the layer's projections.
-func (l *decoderLayer) linears() []*nn.Linear {
-	all := []*nn.Linear{&l.qkv.Q, &l.qkv.K, &l.qkv.V, &l.o.Linear, &l.mlp.Gate, &l.mlp.Up, &l.down.Linear}
-	return slices.DeleteFunc(all, func(x *nn.Linear) bool { return x.Weight == nil })
 }
 
 // attentionContext are the inputs of a layer's attention besides the hidden states.
 type attentionContext struct {
 	kinds     []kindContext // of TextConfig.AttentionKinds
+	subsets   *tokenSubsets // nil: no token has weights of its own
 	cache     *Cache        // nil: the keys and values are only those of x's tokens
 	paged     *PagedInputs  // instead of cache; nil: none
 	countSlot int           // step block entry with the number of tokens in use; 0 = all
@@ -157,35 +101,45 @@ func (d *decoder) hidden(g *nn.Graph, x *nn.Tensor, c attentionContext, trace Tr
 
 // forward runs the hidden states x [B·T, D] through layer number i.
 func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
-	name := fmt.Sprintf("layer.%d.", i)
-	y := l.attention(g, x, c, i, trace).Reshape(x.Shape[0], l.o.Weight.Shape[1])
-	x = l.o.forward(g, y.RowCount(c.countSlot), x, name+"attn", trace) // x + o(attention(qkv(norm(x))))
-	x = trace.keep(g, name+"mid", x)
-	x = l.down.forward(g, l.mlp.Forward(g, x), x, name+"mlp", trace) // x + down(swiglu(norm(x)))
+	if l.expert != nil && c.subsets != nil {
+		x = l.forwardExperts(g, x, c, i, trace)
+	} else {
+		x = l.add(g, x, l.attention(g, x, c, i, trace).RowCount(c.countSlot), i, trace)
+	}
 	if l.scalar != nil {
 		x = g.Scale(x, g.Param(l.scalar))
 	}
 	return x
 }
 
-// attention is that of layer number i over the hidden states x [B·T, D], with all before it: [B,T,H,D].
+// attention is that of layer number i over the hidden states x [B·T, D], with all before it: [B·T, H·D].
 func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
-	kind, name := c.kinds[l.Attention], fmt.Sprintf("layer.%d.", i)
-	if c.paged != nil {
-		cache := c.paged.layer(i)
-		return g.AttentionPaged(l.qkv.ForwardPaged(g, x, kind.rope, cache), cache, kind.intervals, l.Scale)
+	if c.paged == nil {
+		q, k, v := l.project(g, x, c, i)
+		return l.attend(g, q, k, v, c, i, trace)
 	}
-	var q, k, v *nn.Tensor // [B,T,H,D], [B,T,K,D]
+	kind, cache := c.kinds[l.Attention], c.paged.layer(i)
+	y := g.AttentionPaged(l.qkv.ForwardPaged(g, x, kind.rope, cache), cache, kind.intervals, l.Scale)
+	return y.Reshape(x.Shape[0], l.o.Weight.Shape[1])
+}
+
+// project returns queries [B,T,H,D], and keys and values [B,T,K,D], or all of the cache, [1,capacity,K,D].
+func (l *decoderLayer) project(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) (q, k, v *nn.Tensor) {
+	rope := c.kinds[l.Attention].rope
 	if c.cache == nil {
-		q, k, v = l.qkv.Forward(g, x, kind.rope)
-	} else { // k and v are all of the cache, [1,capacity,K,D]
-		q, k, v = l.qkv.ForwardCached(g, x, kind.rope, c.cache.layer(i))
+		return l.qkv.Forward(g, x, rope)
 	}
+	return l.qkv.ForwardCached(g, x, rope, c.cache.layer(i))
+}
+
+// attend is attention over what project returns: [B·T, H·D].
+func (l *decoderLayer) attend(g *nn.Graph, q, k, v *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
 	if c.observe != nil {
 		c.observe(g, l.LayerConfig, q, k)
 	}
+	name := fmt.Sprintf("layer.%d.", i)
 	q, k, v = trace.keep(g, name+"q", q), trace.keep(g, name+"k", k), trace.keep(g, name+"v", v)
-	return g.Attention(q, k, v, kind.intervals, l.Scale)
+	return g.Attention(q, k, v, c.kinds[l.Attention].intervals, l.Scale).Reshape(q.Shape[0]*q.Shape[1], l.o.Weight.Shape[1])
 }
 
 // read returns the parameters that are read to decode one token: everything except the

@@ -2,6 +2,25 @@ package vlm
 
 import "patchwork/nn"
 
+// patchEmbedder is an embedder with its connector: patches [N, C·P²] → [N, D].
+type patchEmbedder interface {
+	forward(g *nn.Graph, patches *nn.Tensor, places patchPlaces, trace Trace) *nn.Tensor
+}
+
+func newPatchEmbedder(d nn.Declarer, c VisionConfig, init Init) patchEmbedder {
+	switch {
+	case c.Gemma():
+		return newGemmaEmbedder(d, c, init)
+	case c.Embedder == EmbedderLinear:
+		return newLinearEmbedder(d, c, init)
+	case c.Embedder == EmbedderStem:
+		return newStemEmbedder(d, c, init)
+	case c.Embedder == EmbedderEncoder:
+		return newEncoder(d, c, init)
+	}
+	return newEmbedder(d, c, init)
+}
+
 // embedder turns patches into vectors of the decoder's hidden size, without an encoder.
 type embedder struct {
 	grid       int // patches along a side
@@ -14,9 +33,9 @@ type embedder struct {
 	connector  nn.Linear
 }
 
-func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
+func newEmbedder(d nn.Declarer, c VisionConfig, init Init) *embedder {
 	eps := float32(c.LayerNormEps)
-	e := embedder{
+	e := &embedder{
 		grid:      c.Grid(),
 		ln1:       d.LayerNorm("embedder.ln1", c.Features(), float32(c.PatchNormEps)),
 		fc:        d.Linear("embedder.fc", c.EmbedderInputs(), c.HiddenSize, true, init.linear(c.EmbedderInputs())),
@@ -32,13 +51,12 @@ func newEmbedder(d nn.Declarer, c VisionConfig, init Init) embedder {
 	return e
 }
 
-// forward is the embedder and the connector: patches [N·256, 3072] → [N·256, D]. grid is where the
-// patches of images that keep their aspect ratio are; nil = images are squares.
-func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, grid *nn.PatchGrid, trace Trace) *nn.Tensor {
+// forward is the embedder and the connector: patches [N·256, 3072] → [N·256, D].
+func (e *embedder) forward(g *nn.Graph, patches *nn.Tensor, places patchPlaces, trace Trace) *nn.Tensor {
 	x := trace.keep(g, "embedder.ln1", e.normalize(g, patches)) // [N·256, 3072], or 3075 with mean colors
 	x = trace.keep(g, "embedder.fc", e.fc.Forward(g, x))        // [N·256, D]
 	x = trace.keep(g, "embedder.ln2", e.ln2.Forward(g, x))
-	x = trace.keep(g, "embedder.pos", e.addPositions(g, x, grid))
+	x = trace.keep(g, "embedder.pos", e.addPositions(g, x, places.grid))
 	x = trace.keep(g, "embedder.ln3", e.ln3.Forward(g, x))
 	return trace.keep(g, "connector", e.connector.Forward(g, x))
 }

@@ -36,11 +36,11 @@ func newGemmaEmbedder(d nn.Declarer, c VisionConfig, init Init) *gemmaEmbedder {
 }
 
 // forward is patches [N, 3·P²], in row, column, channel order, → [N, D].
-func (e *gemmaEmbedder) forward(g *nn.Graph, patches *nn.Tensor, grid *nn.PatchGrid, trace Trace) *nn.Tensor {
+func (e *gemmaEmbedder) forward(g *nn.Graph, patches *nn.Tensor, places patchPlaces, trace Trace) *nn.Tensor {
 	x := trace.keep(g, "vision.patch_ln1", e.ln1.Forward(g, patches))
 	x = trace.keep(g, "vision.patch_dense", e.dense.Forward(g, x)) // [N, E]
 	x = trace.keep(g, "vision.patch_ln2", e.ln2.Forward(g, x))
-	x = trace.keep(g, "vision.pos", g.PositionLookup(x, *grid, g.Param(e.yPos), g.Param(e.xPos)))
+	x = trace.keep(g, "vision.pos", g.PositionLookup(x, *places.grid, g.Param(e.yPos), g.Param(e.xPos)))
 	x = trace.keep(g, "vision.pos_norm", e.norm.Forward(g, x))
 	x = trace.keep(g, "vision.rms", e.rms.Forward(g, x))
 	return trace.keep(g, "vision.projection", e.projection.Forward(g, x))

@@ -1,6 +1,7 @@
 package vlm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -37,16 +38,16 @@ func (e *ImageEmbedder) Close() {
 // PlanImageEmbedder records the embedder for batch images at a time, whose vectors it writes.
 func PlanImageEmbedder(m *Model, batch int, to *Vectors) (*ImageEmbedder, error) {
 	v := m.Config.Vision
-	slots, slot := batch*v.Patches(), 0
+	slots, slot, quarters := batch*v.Patches(), 0, 0
 	if v.KeepsAspect() {
-		slot = SlotPatches
+		slot, quarters = SlotPatches, SlotQuarters
 	}
 	e := &ImageEmbedder{vision: v, grid: newPatchGrid(v, slots)}
 	e.pixels = engine.NewBuffer("pixels", int64((batch*v.PixelBytes()+3)/4*4))
 	e.table = engine.NewBuffer("pixel values", 4*256)
 	program, err := nn.Record("image embedder", nn.Options{Params: m.Params, Type: m.Storage()}, func(g *nn.Graph) {
 		x := v.patchify(g, nn.Input(e.pixels, int(e.pixels.Bytes/4)), nn.Input(e.table, 256), slots, slot)
-		x = m.embedImages(g, x, e.grid.tensors(v), nil)
+		x = m.embedder.forward(g, x, e.grid.tensors(v, quarters), nil)
 		p := shaders.AppendRowsParams{Rows: shaders.Count{Max: uint32(slots), Slot: uint32(slot)}, Cols: uint32(v.HiddenSize), Slot: SlotVectors}
 		g.Program.Dispatch(shaders.AppendRows, p, x.View(), to.buffer.View())
 	})
@@ -66,7 +67,8 @@ func NewImageEmbedder(m *Model, dev engine.Device, batch int, to *Vectors) (*Ima
 	if e.memories, err = engine.Allocate(dev, "images", e.buffers()...); err != nil {
 		return nil, err
 	}
-	if err = engine.Upload(dev, e.table.View(), pixelValues()); err == nil {
+	intervals := e.grid.imageIntervals(e.vision, batch*e.vision.Patches())
+	if err = cmp.Or(engine.Upload(dev, e.table.View(), e.vision.pixelValues()), engine.Upload(dev, e.grid.intervals.View().Slice(0, 4*int64(len(intervals))), intervals)); err == nil {
 		e.exe, err = dev.Compile(e.Plan, nil)
 	}
 	if err != nil {
@@ -106,7 +108,7 @@ func (e *ImageEmbedder) uploadGrid(dev engine.Device, pixels []byte, grids []cha
 	if err := e.vision.checkPlaces(at); err != nil {
 		return err
 	}
-	e.Step[SlotPatches] = uint32(patches)
+	e.Step[SlotPatches], e.Step[SlotQuarters] = uint32(patches), uint32(4*patches)
 	return engine.Upload(dev, e.grid.at.View().Slice(0, 4*int64(len(at))), at)
 }
 

@@ -20,12 +20,14 @@ type Inputs struct {
 	vision   VisionConfig
 	audio    AudioConfig
 	text     TextConfig
+	experts  bool
 	ropeRows int // rows of the RoPE table
 	// patchSlots is the capacity in patches, and frameSlot the slot of the first frame of sound, after
 	// them.
 	patchSlots, frameSlot int
 
 	ids, slots, positions             *engine.Buffer
+	others                            *engine.Buffer // the tokens that are no image patches, for image experts
 	order, starts, idRuns, slotTokens *engine.Buffer
 	targetRows, targetIDs             *engine.Buffer
 	pixels, pixelTable                *engine.Buffer
@@ -57,9 +59,15 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 		frames = n
 		frameSlot = (patches + nn.ConcatAlign - 1) / nn.ConcatAlign * nn.ConcatAlign
 	}
+	others := 0
+	if m.Config.ImageExperts {
+		others = n
+	}
 	in := &Inputs{
-		Rows: rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, patchSlots: patches, frameSlot: frameSlot,
-		ids: words("ids", n), slots: words("slots", n), positions: words("positions", n),
+		experts: m.Config.ImageExperts && images > 0,
+		Rows:    rows, Tokens: tokens, Images: images, Frames: frames, vision: v, audio: a, text: t, ropeRows: positions, patchSlots: patches, frameSlot: frameSlot,
+		others: words("other tokens", others),
+		ids:    words("ids", n), slots: words("slots", n), positions: words("positions", n),
 		order: words("order", n), starts: words("starts", n+1), idRuns: words("runs", n), slotTokens: words("slot tokens", max(patches, frameSlot+frames)),
 		targetRows: words("target rows", n), targetIDs: words("targets", n),
 		patchGrid:  newPatchGrid(v, patches),
@@ -75,7 +83,7 @@ func (m *Model) NewInputs(rows, tokens, images, positions int) *Inputs {
 }
 
 func (in *Inputs) buffers() []*engine.Buffer {
-	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
+	return slices.Concat([]*engine.Buffer{in.ids, in.slots, in.positions, in.others}, in.intervals, []*engine.Buffer{in.order, in.starts, in.idRuns, in.slotTokens,
 		in.targetRows, in.targetIDs}, in.patchGrid.buffers(), []*engine.Buffer{in.pixels, in.frames, in.pixelTable}, in.ropeTables)
 }
 
@@ -95,7 +103,7 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 		return err
 	}
 	in.memories = memories
-	if err := engine.Upload(dev, in.pixelTable.View(), pixelValues()); err != nil {
+	if err := engine.Upload(dev, in.pixelTable.View(), in.vision.pixelValues()); err != nil {
 		return err
 	}
 	for i, kind := range in.text.AttentionKinds() {
@@ -106,11 +114,14 @@ func (in *Inputs) Allocate(dev engine.Device) error {
 	return nil
 }
 
-// pixelValues returns value/255, rounded as by a float32 division.
-func pixelValues() []float32 {
+// pixelValues returns value/255, rounded as by a float32 division; for embedders that do not begin with
+// a norm, scaled to [-1, 1].
+func (v VisionConfig) pixelValues() []float32 {
 	values := make([]float32, 256)
 	for i := range values {
-		values[i] = float32(i) / 255
+		if values[i] = float32(i) / 255; v.Embedder != "" {
+			values[i] = 2*values[i] - 1
+		}
 	}
 	return values
 }
@@ -128,6 +139,9 @@ func (in *Inputs) context() attentionContext {
 	for i, kind := range in.text.AttentionKinds() {
 		table := nn.Input(in.ropeTables[i], in.ropeRows, kind.HeadDim)
 		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: nn.Input(in.positions, in.Rows, in.Tokens)}, in.tensor(in.intervals[i])})
+	}
+	if in.experts {
+		c.subsets = newTokenSubsets(nn.Input(in.slotTokens, in.patchSlots), in.tensor(in.others))
 	}
 	return c
 }
@@ -162,7 +176,7 @@ func (in *Inputs) tokens() nn.TokenIndex {
 func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, step *[shaders.StepWords]uint32) (int, error) {
 	index := b.EmbeddingOrder()
 	slotTokens := make([]int32, in.slotTokens.Bytes/4)
-	var rows, targets []int32
+	var rows, targets, others []int32
 	slots, patches, frames, err := in.slotsOf(b)
 	if err != nil {
 		return 0, err
@@ -171,15 +185,19 @@ func (in *Inputs) Upload(dev engine.Device, b *packing.Batch, pixels []byte, ste
 		if slot >= 0 {
 			slotTokens[slot] = int32(t)
 		}
+		if in.experts && b.ImageSlots[t] < 0 {
+			others = append(others, int32(t))
+		}
 		if b.Targets[t] >= 0 {
 			rows, targets = append(rows, int32(t)), append(targets, b.Targets[t])
 		}
 	}
 	step[SlotPatches], step[SlotTargets], step[SlotRuns] = uint32(patches), uint32(len(targets)), uint32(len(index.SegmentID))
+	step[SlotQuarters], step[SlotOthers] = uint32(4*patches), uint32(len(others))
 	if in.Frames > 0 { // otherwise it is SlotPast
 		step[SlotFrames] = uint32(frames)
 	}
-	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}}
+	all := []words{{in.ids, b.IDs}, {in.slots, slots}, {in.positions, b.Positions}, {in.others, others}}
 	for i, kind := range in.text.AttentionKinds() {
 		all = append(all, words{in.intervals[i], kind.Intervals(b.Intervals, b.Positions, in.Tokens, 0)})
 	}

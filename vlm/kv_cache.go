@@ -190,6 +190,11 @@ type CachedInputs struct {
 	Features   *nn.Tensor // [N, D], the vectors of the image slots; nil = no images
 	Cache      *Cache
 
+	// ImageTokens and OtherTokens [T] are which tokens of the pass are image patches, as many as
+	// SlotPatches gives, and which are not (SlotOthers). They are read by models with image experts, in
+	// passes that may have images; nil = this has none.
+	ImageTokens, OtherTokens *nn.Tensor
+
 	// By kind of attention: [T, 4] and [positions, head size].
 	Intervals, RoPE []*nn.Tensor
 }
@@ -204,6 +209,9 @@ func (m *Model) NextLogits(g *nn.Graph, in CachedInputs) *nn.Tensor {
 	}
 	if in.Tokens > 1 {
 		c.countSlot = SlotTokens
+	}
+	if in.ImageTokens != nil {
+		c.subsets = newTokenSubsets(in.ImageTokens, in.OtherTokens)
 	}
 	x = m.decoder.hidden(g, x.RowCount(c.countSlot), c, nil)
 	if in.Tokens > 1 {

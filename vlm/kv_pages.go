@@ -27,6 +27,9 @@ func NewPagedCache(m *Model, pages int) (*PagedCache, error) {
 	if !ok || t != m.Storage() {
 		return nil, fmt.Errorf("keys and values of several conversations are stored as activations are, %s, not as %s", m.Storage(), m.CacheName())
 	}
+	if m.Config.ImageExperts {
+		return nil, errors.New("several conversations at once need a model without image experts")
+	}
 	c := &PagedCache{Pages: pages}
 	for i := range m.Config.Text.NumHiddenLayers {
 		l := m.Config.Text.Layer(i)

@@ -13,6 +13,7 @@ const (
 	GroupEmbedder = "embedder"
 	GroupDecoder  = "decoder"
 	GroupAdapter  = "adapter"
+	GroupExperts  = "experts"
 	GroupBuffers  = "buffers" // never trained: transformers does not either
 )
 
@@ -29,6 +30,9 @@ const (
 	SlotUsed    = 8 // tokens in the key/value cache after this call, or some more
 	SlotLoss    = 7 // f32: the loss scale
 	SlotAdam    = 8 // f32: three entries for each learning-rate group
+
+	SlotQuarters = 17 // quarters of image patches of the batch
+	SlotOthers   = 18 // tokens of the batch that are no image patches
 )
 
 // Init are the initial distributions of a model's parameters.
@@ -51,8 +55,7 @@ type Model struct {
 	Config Config
 	Params *nn.Params
 
-	embedder       embedder
-	gemma          *gemmaEmbedder // instead of embedder
+	embedder       patchEmbedder
 	audio          audioEmbedder
 	decoder        decoder
 	cacheType      CacheType
@@ -69,13 +72,10 @@ func newModel(c Config, init Init, trainBuffers bool) (*Model, error) {
 		return nil, err
 	}
 	// A decoder that adapters leave frozen is last: what is trained is contiguous.
-	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupAdapter, GroupDecoder, GroupBuffers)}
+	m := &Model{Config: c, Params: nn.NewParams(GroupEmbedder, GroupExperts, GroupAdapter, GroupDecoder, GroupBuffers)}
 	d := nn.Declarer{Params: m.Params, Group: GroupEmbedder}
-	switch {
-	case c.Vision.Gemma():
-		m.gemma = newGemmaEmbedder(d, c.Vision, init)
-	case !c.Vision.None():
-		m.embedder = newEmbedder(d, c.Vision, init)
+	if !c.Vision.None() {
+		m.embedder = newPatchEmbedder(d, c.Vision, init)
 	}
 	if !c.Audio.None() {
 		m.audio = newAudioEmbedder(d, c.Audio, init)
@@ -114,21 +114,13 @@ func (m *Model) HiddenObserved(g *nn.Graph, in *Inputs, trace Trace, observe Obs
 	return m.decoder.forward(g, x, c, trace)
 }
 
-// embedImages records the embedder of images: patches [N, 3·P²] → [N, D].
-func (m *Model) embedImages(g *nn.Graph, patches *nn.Tensor, grid *nn.PatchGrid, trace Trace) *nn.Tensor {
-	if m.gemma != nil {
-		return m.gemma.forward(g, patches, grid, trace)
-	}
-	return m.embedder.forward(g, patches, grid, trace)
-}
-
 // features are the vectors of the image slots and, from in.frameSlot on, those of the frames of
 // sound: [slots, D]. They are nil for text alone.
 func (m *Model) features(g *nn.Graph, in *Inputs, trace Trace) *nn.Tensor {
 	var images, sound *nn.Tensor
 	if in.Images > 0 {
 		g.Program.SetLabel("embedder")
-		images = m.embedImages(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision), trace)
+		images = m.embedder.forward(g, trace.keep(g, "patches", in.patches(g)), in.patchGrid.tensors(in.vision, SlotQuarters), trace)
 	}
 	if in.Frames > 0 {
 		g.Program.SetLabel("audio embedder")

@@ -2,36 +2,62 @@ package vlm
 
 import (
 	"fmt"
+	"slices"
 
 	"patchwork/engine"
 	"patchwork/nn"
 	"patchwork/vlm/packing"
 )
 
-// patchGrid are the buffers of where the patches of images are that keep their aspect ratio. Square
-// images need none.
-type patchGrid struct{ at, order, starts *engine.Buffer }
+// patchGrid are the buffers of where patches are: of images that keep their aspect ratio, in which row
+// and column; for an encoder, in which image. Others need none.
+type patchGrid struct{ at, order, starts, intervals *engine.Buffer }
+
+// patchPlaces are the inputs of an embedder besides patches.
+type patchPlaces struct {
+	grid      *nn.PatchGrid // nil: images are squares
+	intervals *nn.Tensor    // [N, 4], the patches of each patch's image; of an encoder
+	quarters  int           // step block entry with the number of quarters of patches; 0 = all
+}
 
 // newPatchGrid describes the buffers for a number of patches.
 func newPatchGrid(v VisionConfig, patches int) patchGrid {
-	side := v.MaxGrid
+	side, encoded := v.MaxGrid, 0
+	if v.Embedder == EmbedderEncoder {
+		encoded = patches
+	}
 	if !v.KeepsAspect() {
 		patches, side = 0, 0
 	}
 	words := func(label string, n int) *engine.Buffer { return engine.NewBuffer(label, 4*int64(max(1, n))) }
-	return patchGrid{words("patch grid", 2*patches), words("patch order", 2*patches), words("patch starts", 2*side+1)}
+	return patchGrid{words("patch grid", 2*patches), words("patch order", 2*patches), words("patch starts", 2*side+1), words("patches of images", 4*encoded)}
 }
 
-// tensors are the inputs of the embedder; nil for square images.
-func (p patchGrid) tensors(v VisionConfig) *nn.PatchGrid {
-	if !v.KeepsAspect() {
+// tensors are the inputs of the embedder. The step block's entry quarters is the number of quarters of
+// patches; 0 = all.
+func (p patchGrid) tensors(v VisionConfig, quarters int) patchPlaces {
+	tensor := func(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
+	places := patchPlaces{intervals: tensor(p.intervals), quarters: quarters}
+	if v.KeepsAspect() {
+		places.grid = &nn.PatchGrid{At: tensor(p.at), Order: tensor(p.order), Starts: tensor(p.starts)}
+	}
+	return places
+}
+
+func (p patchGrid) buffers() []*engine.Buffer {
+	return []*engine.Buffer{p.at, p.order, p.starts, p.intervals}
+}
+
+// imageIntervals are which patches are in the image of each of a number of patches: all others
+// attend to none.
+func (p patchGrid) imageIntervals(v VisionConfig, patches int) []int32 {
+	if v.Embedder != EmbedderEncoder {
 		return nil
 	}
-	tensor := func(b *engine.Buffer) *nn.Tensor { return nn.Input(b, int(b.Bytes/4)) }
-	return &nn.PatchGrid{At: tensor(p.at), Order: tensor(p.order), Starts: tensor(p.starts)}
+	out := make([]int32, p.intervals.Bytes/4)
+	copy(out, slices.Repeat([]int32{0, 0, 0, int32(v.Patches())}, patches))
+	return out
 }
-
-func (p patchGrid) buffers() []*engine.Buffer { return []*engine.Buffer{p.at, p.order, p.starts} }
 
 // checkPlaces returns an error if a row or a column of a patch is outside the model's positions.
 func (v VisionConfig) checkPlaces(at []int32) error {
@@ -46,7 +72,7 @@ func (v VisionConfig) checkPlaces(at []int32) error {
 // words are the contents for a batch with a number of patches.
 func (p patchGrid) words(v VisionConfig, b *packing.Batch, patches int) ([]words, error) {
 	if !v.KeepsAspect() {
-		return nil, nil
+		return []words{{p.intervals, p.imageIntervals(v, patches)}}, nil
 	}
 	if len(b.PatchGrid) != 2*patches {
 		return nil, fmt.Errorf("the places of %d patches are given for %d", len(b.PatchGrid)/2, patches)

@@ -53,9 +53,10 @@ func closeTo(t *testing.T, what string, got, want []float32) {
 func TestPrefill(t *testing.T) {
 	smallPasses(t)
 	for _, dev := range devices.Open(t) {
-		for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
-			t.Run(dev.Info().Device+"/"+string(attention), func(t *testing.T) {
-				l := vlmtest.Model(t, dev, attention)
+		for name, config := range prefillConfigs(t) {
+			t.Run(dev.Info().Device+"/"+name, func(t *testing.T) {
+				l := vlmtest.ModelWithConfig(t, dev, config, shaders.F32)
+				defer l.Close()
 				g := New(l)
 				defer g.Close()
 				a, b := vlmtest.Pixels(t, 0), vlmtest.Pixels(t, 1)
@@ -94,6 +95,42 @@ func TestPrefill(t *testing.T) {
 			})
 		}
 	}
+}
+
+// prefillConfigs are models of every attention mode and embedder, and with image experts.
+func prefillConfigs(t *testing.T) map[string]vlmtest.ModelConfig {
+	configs := map[string]vlmtest.ModelConfig{}
+	for _, attention := range []packing.Attention{packing.Document, packing.DocumentBidirectionalImage, packing.Causal} {
+		configs[string(attention)] = vlmtest.Config(t, attention)
+	}
+	for _, name := range vlm.EmbedderNames[1:] {
+		c := vlmtest.Config(t, packing.Document)
+		c.Vision.SetEmbedder(name)
+		configs[name] = c
+	}
+	experts := vlmtest.Config(t, packing.DocumentBidirectionalImage)
+	experts.ImageExperts = true
+	configs["experts"] = experts
+	qwen := experts.WithText(*vlmtest.Qwen3(experts.Text))
+	configs["experts, qwen3"] = qwen
+	return configs
+}
+
+// TestPrefillOfImageToken: a pass whose only token is a patch takes the experts.
+func TestPrefillOfImageToken(t *testing.T) {
+	smallPasses(t)
+	c := vlmtest.Config(t, packing.Document)
+	c.ImageExperts = true
+	l := vlmtest.ModelWithConfig(t, cpu.Open(0), c, shaders.F32)
+	defer l.Close()
+	g := New(l)
+	defer g.Close()
+	prompt := chat.Tokens{IDs: slices.Repeat([]int32{int32(c.ImageTokenID)}, 1+l.Config.Vision.Patches()), Images: []int{1}}
+	prompt.IDs[0], prompt.LossMask, prompt.Grids = 5, make([]bool, len(prompt.IDs)), []chat.Grid{l.Config.Vision.SquareGrid()}
+	pixels := vlmtest.Pixels(t, 1)
+	got, _ := lastLogits(t, g, prompt, [][]byte{pixels})
+	all := vlmtest.Logits(t, l, &packing.Sample{IDs: prompt.IDs, LossMask: prompt.LossMask, Images: prompt.Images}, packing.InConversation, pixels)
+	closeTo(t, "logits", got, all[len(all)-len(got):])
 }
 
 // TestPrefillOfDecoders: both kinds of decoders fill the cache correctly, whether the projections

@@ -89,6 +89,8 @@ func RecordWork(m *vlm.Model, work string) (dispatches []engine.Dispatch, step [
 		}
 		if g.embedder != nil {
 			dispatches = g.embedder.Plan.Dispatches
+			patches := min(m.Config.Vision.Patches(), size)
+			step[vlm.SlotPatches], step[vlm.SlotQuarters], step[vlm.SlotOthers] = uint32(patches), uint32(4*patches), uint32(size-patches)
 		}
 	}
 	g.cache.SetStep(&step, size-tokens, tokens)

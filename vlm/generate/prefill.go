@@ -22,6 +22,7 @@ var passSizes = []int{1, 64, 512}
 type pass struct {
 	exe            engine.Executable
 	size           int
+	experts        bool // image tokens have weights of their own
 	memories       []engine.Memory
 	input          *engine.Buffer
 	words          []int32 // contents of input
@@ -114,12 +115,13 @@ func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 // run runs tokens [lo,hi) of a row, whose image slots are rows of the vectors, through the decoder.
 func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi int) (*pass, error) {
 	return g.runBatch(ctx, &packing.Batch{
-		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], Intervals: b.Intervals[4*lo : 4*hi],
+		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], FrameSlots: b.FrameSlots[lo:hi],
+		Intervals: b.Intervals[4*lo : 4*hi],
 	}, lo)
 }
 
 func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*pass, error) {
-	p, err := g.pass(len(b.IDs))
+	p, err := g.pass(g.passTokens(b))
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +137,40 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*
 			p.sections["slots"][i] = b.ImageSlots[i]
 		}
 	}
+	p.divideTokens(b)
 	p.sections["last"][0] = int32(len(b.IDs) - 1)
 	if err := engine.Upload(g.Device, p.input.View(), p.words); err != nil {
 		return nil, err
 	}
 	g.cache.SetStep(&p.step, past, len(b.IDs))
 	return p, engine.Start(ctx, p.exe, &p.step)
+}
+
+// divideTokens writes, for image experts, which tokens of a pass are image patches and which are not.
+func (p *pass) divideTokens(b *packing.Batch) {
+	if !p.experts {
+		return
+	}
+	var images, others int
+	for t := range b.IDs {
+		if b.ImageSlots[t] >= 0 && (b.FrameSlots == nil || b.FrameSlots[t] < 0) {
+			p.sections["image tokens"][images] = int32(t)
+			images++
+		} else {
+			p.sections["other tokens"][others] = int32(t)
+			others++
+		}
+	}
+	p.step[vlm.SlotPatches], p.step[vlm.SlotOthers] = uint32(images), uint32(others)
+}
+
+// passTokens is the number of tokens of the pass for a batch: one token of an image needs the experts,
+// which the pass of one token has not.
+func (g *Generator) passTokens(b *packing.Batch) int {
+	if n := len(b.IDs); n > 1 || !g.Config.ImageExperts || b.ImageSlots[0] < 0 {
+		return n
+	}
+	return 2
 }
 
 // pass returns the compiled pass for a number of tokens.
@@ -186,7 +216,7 @@ func (g *Generator) compile(size int) (*pass, error) {
 
 // planPass records the pass of a capacity; density is nn.Options.AttentionDensity.
 func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, error) {
-	p := &pass{size: size, sections: map[string][]int32{}}
+	p := &pass{size: size, sections: map[string][]int32{}, experts: g.Config.ImageExperts && size > 1}
 	kinds := g.Config.Text.AttentionKinds()
 	views := p.layout(len(kinds))
 	program, err := nn.Record("generate", nn.Options{Params: g.Params, AttentionDensity: density, Type: g.Storage()}, func(r *nn.Graph) {
@@ -198,6 +228,9 @@ func (g *Generator) planPass(size int, density float64) (*pass, *engine.Plan, er
 		in := vlm.CachedInputs{
 			Tokens: size, IDs: input("ids", size), Slots: input("slots", size),
 			Positions: input("positions", 1, size), Last: input("last", 1), Features: features, Cache: g.cache,
+		}
+		if p.experts {
+			in.ImageTokens, in.OtherTokens = input("image tokens", size), input("other tokens", size)
 		}
 		for i, kind := range kinds {
 			in.Intervals = append(in.Intervals, input(intervalsSection(i), size, 4))
@@ -226,6 +259,9 @@ type inputSection struct {
 func (p *pass) layout(kinds int, others ...inputSection) map[string]engine.View {
 	const line = int(engine.Alignment / 4)
 	sections := append([]inputSection{{"ids", p.size}, {"slots", p.size}, {"positions", p.size}, {"last", 1}}, others...)
+	if p.experts {
+		sections = append(sections, inputSection{"image tokens", p.size}, inputSection{"other tokens", p.size})
+	}
 	for i := range kinds {
 		sections = append(sections, inputSection{intervalsSection(i), 4 * p.size})
 	}

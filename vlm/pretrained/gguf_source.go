@@ -40,10 +40,10 @@ var (
 	gemmaLayerParts = map[string]string{
 		"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
 	}
-	// ggufPrefixes map the names of the embedders of images and sound. Where two of GGUF's fit, the
-	// last is meant.
+	// ggufPrefixes map the names of the embedders of images and sound, and of image experts. Where two of
+	// GGUF's fit, the last is meant.
 	ggufPrefixes = [][2]string{
-		{"embedder.", "v."}, {"connector.", "mm."}, {vlm.AudioPrefix + "embedding_projection.", "mm.a.input_projection."},
+		{"embedder.", "v."}, {"encoder.", "v.encoder."}, {vlm.ExpertPrefix, "v.experts."}, {"connector.", "mm."}, {vlm.AudioPrefix + "embedding_projection.", "mm.a.input_projection."},
 		{"vision_embedder.patch_ln1.", "v.patch_norm.1."}, {"vision_embedder.patch_dense.", "v.patch_embd."},
 		{"vision_embedder.patch_ln2.", "v.patch_norm.2."}, {"vision_embedder.pos_norm.", "v.patch_norm.3."},
 		{positionsPrefix + ".", "v.position_embd."}, {"embed_vision.embedding_projection.", "mm.input_projection."},
@@ -214,7 +214,7 @@ func (s *ggufSource) readBlocks(name string, row int, dst []byte) error {
 	return unpermute(dst, row, size, s.config.HeadDim, read)
 }
 
-var queryOrKey = regexp.MustCompile(`\.self_attn\.[qk]_proj\.`)
+var queryOrKey = regexp.MustCompile(`^model\.layers\.\d+\.self_attn\.[qk]_proj\.`)
 
 // permuted reports whether the parameter's rows are in llama.cpp's order.
 func (s *ggufSource) permuted(name string) bool {

@@ -56,6 +56,9 @@ func preprocessorConfig(c vlm.Config) map[string]any {
 			"resample": 2, "do_rescale": true, "rescale_factor": 1.0 / 255, "do_normalize": false,
 		}
 	}
+	if c.Vision.Embedder != "" {
+		out["do_normalize"], out["image_mean"], out["image_std"] = true, []float64{0.5, 0.5, 0.5}, []float64{0.5, 0.5, 0.5}
+	}
 	if c.Vision.KeepsAspect() {
 		delete(out, "size")
 		delete(out, "crop_size")

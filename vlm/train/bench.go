@@ -239,11 +239,13 @@ func recordTraining(m *vlm.Model, kind string, rows, tokens int) (Recording, err
 			out.Step[vlm.SlotFrames]++
 		}
 	}
+	out.Step[vlm.SlotQuarters] = 4 * out.Step[vlm.SlotPatches]
+	out.Step[vlm.SlotOthers] = uint32(len(b.batch.IDs)) - out.Step[vlm.SlotPatches]
 	out.Step[vlm.SlotTargets] = uint32(b.targets)
 	out.Step[vlm.SlotRuns] = uint32(len(b.batch.EmbeddingOrder().SegmentID))
 	out.Step[vlm.SlotScale] = math.Float32bits(1 / float32(b.targets))
 	optimizer := nn.AdamW{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxNorm: 1}
-	for _, group := range []string{vlm.GroupEmbedder, vlm.GroupDecoder} {
+	for _, group := range adamGroups {
 		optimizer.Set(&out.Step, adamSlot(group), 1e-4, 1)
 	}
 	in := m.NewInputs(rows, tokens, rows*images, tokens)

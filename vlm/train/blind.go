@@ -26,9 +26,12 @@ func (t *trainer) checkGradients(ctx context.Context, images, clips int64) error
 	if err != nil {
 		return err
 	}
+	// No answer reads what the last layer makes of images.
+	unread := fmt.Sprintf("%slayers.%d.", vlm.ExpertPrefix, t.model.Config.Text.NumHiddenLayers-1)
 	zero = slices.DeleteFunc(zero, func(p *nn.Param) bool {
 		sound := strings.HasPrefix(p.Name, vlm.AudioPrefix)
-		return p.Group == vlm.GroupEmbedder && (sound && clips == 0 || !sound && images == 0) || // the step has none
+		return p.Group == vlm.GroupExperts && (images == 0 || strings.HasPrefix(p.Name, unread)) ||
+			p.Group == vlm.GroupEmbedder && (sound && clips == 0 || !sound && images == 0) || // the step has none
 			p.Group == vlm.GroupAdapter && strings.HasSuffix(p.Name, ".lora_A.weight") // lora_B is 0 at first
 	})
 	if len(zero) == 0 {

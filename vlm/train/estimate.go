@@ -88,7 +88,7 @@ func Estimate(r Recipe, recompute bool) (Estimation, error) {
 	if r.Decoder != "" {
 		r.useOptimizer(m, vlm.GroupEmbedder)
 	} else {
-		r.useOptimizer(m, vlm.GroupEmbedder, vlm.GroupDecoder)
+		r.useOptimizer(m, vlm.GroupEmbedder, vlm.GroupExperts, vlm.GroupDecoder)
 	}
 	if r.frozenThroughout() {
 		m.Params.Untrained(vlm.GroupDecoder)
@@ -112,6 +112,9 @@ func (r Recipe) estimate(m *vlm.Model, recompute bool) (Estimation, error) {
 		return Estimation{}, err
 	}
 	o := nn.Options{Train: true, Recompute: recompute, AttentionDensity: load.attentionDensity}
+	if slots := shape.Images * m.Config.Vision.Patches(); slots > 0 {
+		o.ImageDensity = float64(load.step[vlm.SlotPatches]) / float64(slots)
+	}
 	first, _, err := planStep(m, in, o)
 	if err != nil {
 		return Estimation{}, err
@@ -195,6 +198,8 @@ func (r Recipe) expectedBatch() expectedBatch {
 	count := func(perSample int) uint32 { return uint32(float64(r.BatchSize) * perRow * float64(perSample)) }
 	e := expectedBatch{sample: sample}
 	e.step[vlm.SlotPatches] = count(min(patches, sample))
+	e.step[vlm.SlotQuarters] = 4 * e.step[vlm.SlotPatches]
+	e.step[vlm.SlotOthers] = uint32(r.BatchSize*r.SeqLen) - e.step[vlm.SlotPatches]
 	e.step[vlm.SlotFrames] = count(min(frames, max(0, sample-patches)))
 	e.step[vlm.SlotTargets] = max(1, count(max(0, sample-media)))
 	e.step[vlm.SlotRuns] = e.step[vlm.SlotTargets]

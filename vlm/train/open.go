@@ -60,6 +60,7 @@ func (t *trainer) open(ctx context.Context) error {
 	t.rates = map[string]nn.Schedule{
 		vlm.GroupEmbedder: {Peak: t.Recipe.EmbedderLR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
 		vlm.GroupDecoder:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
+		vlm.GroupExperts:  {Peak: t.Recipe.LR, Warmup: t.Recipe.Warmup, Floor: t.Recipe.LRFloor},
 	}
 	t.metrics = &metricsLog{}
 	if t.writes() {
@@ -177,7 +178,7 @@ func (t *trainer) useOptimizer() {
 	case t.Decoder != "":
 		t.Recipe.useOptimizer(t.model, vlm.GroupEmbedder)
 	default:
-		t.Recipe.useOptimizer(t.model, vlm.GroupEmbedder, vlm.GroupDecoder)
+		t.Recipe.useOptimizer(t.model, vlm.GroupEmbedder, vlm.GroupExperts, vlm.GroupDecoder)
 	}
 }
 
@@ -424,10 +425,14 @@ func (t *trainer) restore() error {
 	if t.Model != "" {
 		return t.loadStart()
 	}
+	initialise := func() error { return t.model.Params.Initialise(t.Device, t.Recipe.Seed) }
 	if t.Decoder != "" {
-		return t.loadDecoder()
+		initialise = t.loadDecoder
 	}
-	return t.model.Params.Initialise(t.Device, t.Recipe.Seed)
+	if err := initialise(); err != nil {
+		return err
+	}
+	return t.model.CopyExperts(t.Device)
 }
 
 // restoreCheckpoint restores the newest good checkpoint and quarantines damaged newer ones.

@@ -47,7 +47,7 @@ func plotLoss(path string, m *metricsLog) (err error) {
 		return nil
 	}
 	last := mean.Points[len(mean.Points)-1]
-	p := newPlot(fmt.Sprintf("Loss after step %s: %.4g", stepLabel(float64(last.Step)), last.Mean))
+	p := NewLossPlot(fmt.Sprintf("Loss after step %s: %.4g", stepLabel(float64(last.Step)), last.Mean))
 	line := meanLine(mean)
 	var val plotter.XYs
 	for _, v := range m.val {
@@ -63,7 +63,7 @@ func plotLoss(path string, m *metricsLog) (err error) {
 		xy    plotter.XYs
 		color color.Color
 	}{{"training, running mean", line, plotBlue}, {"held-out rows", val, plotOrange}} {
-		if err := addLine(p, c.name, c.xy, c.color); err != nil {
+		if err := AddLine(p, c.name, c.xy, c.color); err != nil {
 			return err
 		}
 	}
@@ -104,8 +104,8 @@ func addBand(p *plot.Plot, c Curve) error {
 	return nil
 }
 
-// addLine draws a line, with markers if it has few points.
-func addLine(p *plot.Plot, name string, xy plotter.XYs, c color.Color) error {
+// AddLine draws a line, with markers if it has few points.
+func AddLine(p *plot.Plot, name string, xy plotter.XYs, c color.Color) error {
 	if len(xy) == 0 {
 		return nil
 	}
@@ -134,8 +134,8 @@ func setAxes(p *plot.Plot, steps float64) {
 	}
 }
 
-// newPlot returns an empty plot with a logarithmic y axis.
-func newPlot(title string) *plot.Plot {
+// NewLossPlot returns an empty plot of losses over steps with a logarithmic y axis.
+func NewLossPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, "step", "loss, nats per target token"
 	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {

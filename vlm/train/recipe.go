@@ -28,7 +28,9 @@ type Recipe struct {
 	Audio   vlm.AudioConfig  `json:"audio_config,omitzero"`
 	Text    *vlm.TextConfig  `json:"text_config"` // the decoder; replaced by that of a pretrained decoder
 	Decoder string           `json:"decoder_repo,omitempty"`
-	Init    vlm.Init         `json:"init"`
+	// ImageExperts is vlm.Config's. They start as copies of the decoder's weights.
+	ImageExperts bool     `json:"image_experts,omitempty"`
+	Init         vlm.Init `json:"init"`
 
 	Attention packing.Attention `json:"attention"`
 	Turns     packing.Turns     `json:"turns"`
@@ -326,7 +328,7 @@ func (r *Recipe) config(text vlm.TextConfig, imageToken, audioToken int) vlm.Con
 	} else {
 		a.HiddenSize = text.HiddenSize
 	}
-	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Audio: a, Text: text, ImageTokenID: imageToken, AudioTokenID: audioToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion, Adapter: r.Adapter}
+	return vlm.Config{ModelType: vlm.ModelType, Vision: v, Audio: a, Text: text, ImageTokenID: imageToken, AudioTokenID: audioToken, Attention: r.Attention, Turns: r.Turns, FormatVersion: vlm.FormatVersion, Adapter: r.Adapter, ImageExperts: r.ImageExperts}
 }
 
 // configOf is config with the placeholders of a processor.

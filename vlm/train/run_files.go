@@ -296,6 +296,8 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 		case k == "recompute" || string(x[k]) == string(y[k]):
 		case k == "vision_config" && differInMeanColors(a.Vision, b.Vision):
 			names = append(names, "mean-colors")
+		case k == "vision_config" && differInEmbedder(a.Vision, b.Vision):
+			names = append(names, "embedder")
 		case k == "vision_config" && differInSize(a.Vision, b.Vision):
 			names = append(names, "image-size")
 		default:
@@ -308,6 +310,12 @@ func RecipeDiff(a, b Recipe) ([]string, error) {
 // differInMeanColors reports whether that is the only difference between two configurations.
 func differInMeanColors(a, b vlm.VisionConfig) bool {
 	b.MeanColors = !b.MeanColors
+	return a == b
+}
+
+// differInEmbedder reports whether the embedder is the only difference between two configurations.
+func differInEmbedder(a, b vlm.VisionConfig) bool {
+	b.Embedder, b.EncoderLayers, b.EncoderHeads = a.Embedder, a.EncoderLayers, a.EncoderHeads
 	return a == b
 }
 

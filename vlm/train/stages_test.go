@@ -182,10 +182,10 @@ func rowOf(b *packing.Batch, row int) *packing.Batch {
 func TestRecompute(t *testing.T) {
 	files := []string{vlmtest.Data(t, 20)}
 	for _, dev := range devices.Open(t) {
-		for _, kind := range []string{"llama", "qwen3"} {
+		for _, kind := range []string{"llama", "qwen3", "experts"} {
 			t.Run(dev.Info().Device+"/"+kind, func(t *testing.T) {
 				r := testRecipe(t, 2)
-				r.Accumulate, r.FreezeDecoderSteps, r.SeqLen = 2, 1, 200
+				r.Accumulate, r.FreezeDecoderSteps, r.SeqLen, r.ImageExperts = 2, 1, 200, kind == "experts"
 				if kind == "qwen3" {
 					r.Text = vlmtest.Qwen3(*r.Text)
 				}

@@ -131,11 +131,17 @@ func planUpdate(m *vlm.Model, o nn.AdamW, squares *engine.Buffer) (*engine.Plan,
 	return plan, out, err
 }
 
+// adamGroups are the learning-rate groups with values of AdamW's in the step block.
+var adamGroups = []string{vlm.GroupEmbedder, vlm.GroupDecoder, vlm.GroupExperts}
+
 // adamSlot returns the step block entry with AdamW's values of a learning-rate group. Adapters have
 // the decoder's.
 func adamSlot(group string) int {
-	if group == vlm.GroupEmbedder {
+	switch group {
+	case vlm.GroupEmbedder:
 		return vlm.SlotAdam
+	case vlm.GroupExperts:
+		return vlm.SlotAdam + 6
 	}
 	return vlm.SlotAdam + 3
 }
@@ -329,7 +335,7 @@ func (s *TrainStep) Update(ctx context.Context, rate Rate, squares float64, mean
 	if err != nil {
 		return 0, err
 	}
-	for _, group := range []string{vlm.GroupEmbedder, vlm.GroupDecoder} {
+	for _, group := range adamGroups {
 		lr, t := rate(group)
 		s.optimizer.Set(&s.step, adamSlot(group), lr, max(t, 1))
 	}

@@ -158,14 +158,20 @@ func inspectModel(ctx context.Context, a *cli.App, dir string) error {
 	}
 	fmt.Fprintf(a.Stdout, "%s, %s parameters (%s in float32)\n", kind, terminal.Thousands(m.Parameters), engine.Bytes(4*m.Parameters))
 	if !v.None() {
-		means := ""
+		notes := ""
 		if v.MeanColors {
-			means = ", with their mean colors"
+			notes = ", with their mean colors"
+		}
+		if v.Embedder != "" {
+			notes = ", " + v.Embedder + " embedder"
+		}
+		if m.Config.ImageExperts {
+			notes += ", image experts"
 		}
 		if v.KeepsAspect() {
-			fmt.Fprintf(a.Stdout, "  images    in their aspect ratio, in up to %d patches of %d×%d%s\n", v.MaxPatches, v.PatchSize, v.PatchSize, means)
+			fmt.Fprintf(a.Stdout, "  images    in their aspect ratio, in up to %d patches of %d×%d%s\n", v.MaxPatches, v.PatchSize, v.PatchSize, notes)
 		} else {
-			fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, means)
+			fmt.Fprintf(a.Stdout, "  images    %d×%d pixels in %d patches of %d×%d%s\n", v.ImageSize, v.ImageSize, v.Patches(), v.PatchSize, v.PatchSize, notes)
 		}
 	}
 	if !hear.None() {

@@ -62,6 +62,8 @@ func TestDryRun(t *testing.T) {
 		{[]string{"--steps", "1", "--optimizer", "adamw"}, "the model 1.9 MiB, a checkpoint of 5.8 MiB\n", "free"},
 		{[]string{"--steps", "1"}, "the model 1.9 MiB, a checkpoint of 4.0 MiB\n", "free"}, // Muon has no second moments
 		{[]string{"--mean-colors"}, "510,528", ""},                                         // 3 more inputs of 96 outputs
+		{[]string{"--embedder", "linear"}, "498,624", ""},                                  // 193 inputs of 96 outputs, and the decoder
+		{[]string{"--image-experts"}, "953,376", ""},                                       // 4 layers twice
 		{[]string{"--steps", "1200"}, "up to 3 checkpoints of 4.0 MiB\n", ""},              // every 500 steps
 		{[]string{"--keep", "9", "--save-every", "1"}, "up to 11 checkpoints", ""},         // the newest, the best, one being written
 		{[]string{"--keep", "9", "--save-every", "1", "--val-every", "0"}, "up to 10 checkpoints", ""},

@@ -78,6 +78,8 @@ func (f *options) recipeFlags(s *pflag.FlagSet) {
 	s.StringVar(&f.imageSize, "image-size", "", "make images squares of `SIZE` pixels, their centre; or keep:N = keep their aspect ratio, with at most N tokens an image; part of the model")
 	cli.ImageTokensFlag(s, &f.imageTokens)
 	s.BoolVar(&r.Vision.MeanColors, "mean-colors", false, "give the embedder the mean color of each patch, which its first LayerNorm removes; part of the model")
+	cli.Choice(s, &f.embedder, "embedder", "", "turn patches into vectors by `KIND`: norms = LayerNorms around one matrix; linear = one matrix alone (Fuyu); stem = two convolutions (EVEv2); encoder = a vision transformer (SigLIP); part of the model", vlm.EmbedderNames...)
+	s.BoolVar(&r.ImageExperts, "image-experts", false, "give image tokens matrices and norms of their own in every layer, which start as copies of the decoder's; part of the model")
 	s.BoolVar(&r.PerturbAudio, "perturb-audio", false, "change sound at random, differently in each epoch: where it begins, how fast it is, and its noise")
 	s.BoolVar(&r.Flip, "flip", false, "mirror half of the images, differently in each epoch, where no text names a side or writing")
 	s.Float64Var(&r.LR, "lr", 0, "peak learning rate")

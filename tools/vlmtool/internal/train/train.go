@@ -36,7 +36,7 @@ type options struct {
 	data, valData                                            []string
 	out, preset, config, decoder, model, profile, report     string
 	mmproj                                                   string
-	listen, tensorboard, imageSize                           string
+	listen, tensorboard, imageSize, embedder                 string
 	attention, turns, loss, dtype, recompute, optimizer, qat string
 	resume, noShuffle, printConfig, dryRun                   bool
 	shardOptimizer                                           bool
@@ -82,16 +82,17 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		return train.Recipe{}, usage.Errorf("--steps and --epochs are both given; one is enough")
 	case s.Changed("shuffle-buffer") && f.noShuffle:
 		return train.Recipe{}, usage.Errorf("--shuffle-buffer and --no-shuffle are both given; one is enough")
-	case s.Changed("mean-colors") && f.model != "":
-		return train.Recipe{}, usage.Errorf("--mean-colors cannot be changed in the model that --model names; leave it out")
-	case s.Changed("image-size") && f.model != "":
-		return train.Recipe{}, usage.Errorf("--image-size cannot be changed in the model that --model names; leave it out")
 	case f.mmproj != "" && f.model == "":
 		return train.Recipe{}, usage.Errorf("--mmproj belongs to a GGUF file that --model names")
 	case f.imageTokens > 0 && f.model == "":
 		return train.Recipe{}, usage.Errorf("--image-tokens is for a model that --model names; use --image-size keep:%d", f.imageTokens)
 	case s.Changed("epochs") && f.recipe.Epochs < 1:
 		return train.Recipe{}, usage.Errorf("--epochs cannot be %d, want 1 or more; --steps gives the length in steps instead", f.recipe.Epochs)
+	}
+	for _, part := range []string{"mean-colors", "image-size", "embedder", "image-experts"} {
+		if s.Changed(part) && f.model != "" {
+			return train.Recipe{}, usage.Errorf("--%s cannot be changed in the model that --model names; leave it out", part)
+		}
 	}
 	if err := cli.CheckImageTokens(f.imageTokens); err != nil {
 		return train.Recipe{}, err
@@ -107,6 +108,7 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 		"seq-len": func() { r.SeqLen = f.recipe.SeqLen }, "pool-size": func() { r.PoolSize = f.recipe.PoolSize },
 		"no-shuffle":     func() { r.Shuffle = !f.noShuffle },
 		"mean-colors":    func() { r.Vision.MeanColors = f.recipe.Vision.MeanColors },
+		"image-experts":  func() { r.ImageExperts = f.recipe.ImageExperts },
 		"flip":           func() { r.Flip = f.recipe.Flip },
 		"perturb-audio":  func() { r.PerturbAudio = f.recipe.PerturbAudio },
 		"shuffle-buffer": func() { r.Shuffle, r.ShuffleBuffer = true, f.recipe.ShuffleBuffer },
@@ -138,10 +140,15 @@ func (f *options) resolve(s *pflag.FlagSet) (train.Recipe, error) {
 			apply()
 		}
 	})
-	if f.imageSize != "" {
-		if r.Vision.None() {
-			return r, usage.Errorf("--image-size: the recipe takes no images")
+	for _, part := range []string{"image-size", "embedder", "image-experts"} {
+		if s.Changed(part) && r.Vision.None() {
+			return r, usage.Errorf("--%s: the recipe takes no images", part)
 		}
+	}
+	if f.embedder != "" {
+		r.Vision.SetEmbedder(f.embedder)
+	}
+	if f.imageSize != "" {
 		if err := r.Vision.SetImageSize(f.imageSize); err != nil {
 			return r, usage.Errorf("--image-size: %v", err)
 		}
