@@ -154,10 +154,12 @@ func TestGoldenSmolLM2Config(t *testing.T) {
 }
 
 // storedBound is the largest error of a logit with weights as they are in the file: on the CPU
-// activations of a few rows are rounded to 8 bits in groups of 32, elsewhere all is in 32 bits.
+// activations of a few rows are rounded to 8 bits in groups of 32, elsewhere all is in 32 bits. 30 layers
+// make of a change in the last bits of a sum other roundings: with activations multiplied by 1 + 2^-20 to
+// 1 + 2^-23, the errors of two short prompts were 0.13 to 0.44. llama.cpp's were 0.5 to 0.9.
 func storedBound(device string) float64 {
 	if device == "cpu" {
-		return 0.35
+		return 0.6
 	}
 	return 2e-4
 }
