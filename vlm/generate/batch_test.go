@@ -2,11 +2,13 @@ package generate
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	"patchwork/engine/enginetest/devices"
+	"patchwork/internal/golden"
 	"patchwork/internal/require"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
@@ -207,5 +209,56 @@ func TestBatchRoom(t *testing.T) {
 	finish(t, b)
 	if third.Err != nil || len(third.Result.IDs) != 1 || second.Err != nil || len(second.ids) != 500 {
 		t.Errorf("%v and %d tokens, %v and %d", third.Err, len(third.Result.IDs), second.Err, len(second.ids))
+	}
+}
+
+// TestBatchGemma: layers with windows, values from keys and a soft cap answer as they do alone.
+func TestBatchGemma(t *testing.T) {
+	dev := devices.Open(t)[0]
+	for _, family := range []string{"tiny_gemma3", "tiny_gemma4"} {
+		r := &vlm.Runner{Model: gemmaModel(t, golden.Dir(t, family), dev), Processor: &vlm.Processor{}, Device: dev}
+		random := rand.New(rand.NewPCG(1, 2))
+		var prompts []batchPrompt
+		for i, n := range []int{150, 150, 90, 7} {
+			var ids []int32
+			for range n {
+				ids = append(ids, int32(3+random.IntN(300)))
+			}
+			if i == 1 {
+				copy(ids[:100], prompts[0].tokens.IDs)
+			}
+			prompts = append(prompts, batchPrompt{tokens: chat.Tokens{IDs: ids}})
+		}
+		same(t, family, r, prompts, Options{MaxNewTokens: 50})
+	}
+}
+
+// TestBatchSound: clips are those of their own sequence.
+func TestBatchSound(t *testing.T) {
+	r := vlmtest.HearingModel(t, devices.Open(t)[0])
+	var prompts []batchPrompt
+	var options []Options
+	for i, hertz := range []float64{300, 300, 301} {
+		tokens, clips := soundPrompt(t, New(r), "a <|audio|> b <|audio|> c", hertz, 3000, 640*50+640*(i%2))
+		prompts, options = append(prompts, batchPrompt{tokens: tokens}), append(options, Options{MaxNewTokens: 20, Clips: clips})
+	}
+	same(t, "sound", r, prompts, options...)
+}
+
+// same compares answers in a batch with those alone.
+func same(t *testing.T, what string, r *vlm.Runner, prompts []batchPrompt, options ...Options) {
+	t.Helper()
+	b := newBatch(t, r, len(prompts))
+	var all []*Sequence
+	for i, p := range prompts {
+		s, err := b.Start(p.tokens, p.images, options[i%len(options)])
+		require.NoError(t, err)
+		all = append(all, s)
+	}
+	finish(t, b)
+	for i, s := range all {
+		if want := alone(t, r, prompts[i:i+1], options[i%len(options)])[0]; s.Err != nil || !slices.Equal(s.Result.IDs, want) {
+			t.Errorf("%s, prompt %d: %v, %v, want %v", what, i, s.Result.IDs, s.Err, want)
+		}
 	}
 }
