@@ -62,3 +62,21 @@ func TestInferDryRun(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainDryRunOfModel: the plan is that of the model, whatever the recipe's sizes.
+func TestTrainDryRunOfModel(t *testing.T) {
+	small, _ := smallRun(t)
+	var plan [2]struct {
+		Parameters int64 `json:"parameters"`
+	}
+	for i, preset := range []string{"shapes", "qwen3-1.7b"} {
+		got := vlmtool("train", "--dry-run", "--model", small, "--preset", preset, "--json")
+		if got.code != 0 {
+			t.Fatalf("%+v", got)
+		}
+		require.NoError(t, json.Unmarshal([]byte(got.stdout), &plan[i]))
+	}
+	if plan[0] != plan[1] || plan[0].Parameters == 0 || plan[0].Parameters > 1e7 {
+		t.Errorf("%+v", plan)
+	}
+}

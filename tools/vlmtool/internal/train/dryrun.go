@@ -10,6 +10,7 @@ import (
 	"patchwork/internal/disk"
 	"patchwork/tools/vlmtool/internal/cli"
 	"patchwork/tools/vlmtool/internal/terminal"
+	"patchwork/vlm/pretrained"
 	"patchwork/vlm/train"
 )
 
@@ -25,6 +26,15 @@ func (f *options) runDry(ctx context.Context, a *cli.App, r train.Recipe) error 
 		var err error
 		if r, err = r.WithDecoder(f.decoder); err != nil {
 			return err
+		}
+	}
+	if f.model != "" {
+		c, err := pretrained.ReadConfig(f.model, f.mmproj)
+		if err != nil {
+			return err
+		}
+		if !c.IsGemma() { // whose sizes the recipe has
+			r.Vision, r.Text, r.Audio = c.Vision, &c.Text, c.Audio
 		}
 	}
 	kept, err := train.Estimate(r, false)
