@@ -23,13 +23,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const width, height = 640, 760
+const width, height = 640, 600
 
 func main() {
 	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "path of vlmtool")
 	model := pflag.String("model", "demo/model", "model to ask")
 	picture := pflag.String("image", "demo/example.png", "picture to ask about")
-	questions := pflag.StringSlice("question", []string{"what color is the square?", "what is left of it?"}, "questions to ask")
+	questions := pflag.StringSlice("question", []string{"what color is the triangle?", "how many shapes are there?"}, "questions to ask")
 	out := pflag.String("out", "docs/chat.png", "PNG to write")
 	pflag.Parse()
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
