@@ -137,11 +137,7 @@ func (b *Batch) pass(kind batchPass) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.memories, err = engine.Allocate(b.Device, "inputs", p.input); err != nil {
-		return nil, err
-	}
-	if p.exe, err = b.Device.Compile(plan, nil); err != nil {
-		p.free()
+	if err := p.compile(b.Device, plan); err != nil {
 		return nil, err
 	}
 	b.passes[kind] = p

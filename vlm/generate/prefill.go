@@ -204,14 +204,18 @@ func (g *Generator) compile(size int) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.memories, err = engine.Allocate(g.Device, "inputs", p.input); err != nil {
-		return nil, err
+	return p, p.compile(g.Device, plan)
+}
+
+// compile compiles what was planned for a pass, and allocates its inputs.
+func (p *pass) compile(dev engine.Device, plan *engine.Plan) (err error) {
+	if p.memories, err = engine.Allocate(dev, "inputs", p.input); err != nil {
+		return err
 	}
-	if p.exe, err = g.Device.Compile(plan, nil); err != nil {
+	if p.exe, err = dev.Compile(plan, nil); err != nil {
 		p.free()
-		return nil, err
 	}
-	return p, nil
+	return err
 }
 
 // planPass records the pass of a capacity; density is nn.Options.AttentionDensity.
