@@ -43,15 +43,6 @@ func NewPagedCache(m *Model, pages int) (*PagedCache, error) {
 	return c, nil
 }
 
-// TokenBytes is the memory of a token in a paged cache.
-func TokenBytes(m *Model) (bytes int64) {
-	for i := range m.Config.Text.NumHiddenLayers {
-		l := m.Config.Text.Layer(i)
-		bytes += 2 * m.Storage().Size() * int64(l.KVHeads*l.HeadDim)
-	}
-	return bytes
-}
-
 // Clear zeroes pages.
 func (c *PagedCache) Clear(dev engine.Device, pages []int) error {
 	var err error

@@ -61,30 +61,21 @@ func (b *Batch) runPiece(ctx context.Context, s *Sequence, end int) (*pass, erro
 	if err != nil {
 		return nil, err
 	}
-	clear(p.words)
 	lo := s.at
-	piece := &packing.Batch{
-		IDs: s.layout.IDs[lo:end], Positions: s.layout.Positions[lo:end], ImageSlots: s.layout.ImageSlots[lo:end], Intervals: s.layout.Intervals[4*lo : 4*end],
-	}
-	copy(p.sections["ids"], piece.IDs)
-	copy(p.sections["positions"], piece.Positions)
+	piece := part(s.layout, lo, end)
+	p.setTokens(piece)
 	for i, kind := range b.Config.Text.AttentionKinds() {
 		copy(p.sections[intervalsSection(i)], kind.Intervals(piece.Intervals, piece.Positions, end-lo, lo))
 	}
-	for i := range size {
-		p.sections["slots"][i] = -1
-		if i < end-lo {
-			p.sections["slots"][i] = piece.ImageSlots[i]
-			p.sections["write"][i] = s.row(lo + i)
-		}
+	for i := range end - lo {
+		p.sections["write"][i] = s.row(lo + i)
 	}
 	used := min(roundUp(end, keyTile), len(p.sections["read"]))
 	for i := range used {
 		p.sections["read"][i] = s.row(min(i, end-1))
 	}
-	p.sections["last"][0] = int32(end - lo - 1)
 	p.step[vlm.SlotTokens], p.step[vlm.SlotUsed] = uint32(end-lo), uint32(used)
-	return p, b.start(ctx, p)
+	return p, p.start(ctx, b.Device)
 }
 
 // row is the row of the cache of a token.
@@ -102,14 +93,16 @@ func (b *Batch) runTokens(ctx context.Context, of []*Sequence) (*pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	clear(p.words)
-	for i := range size {
-		p.sections["slots"][i] = -1
+	tokens := &packing.Batch{}
+	for _, s := range of {
+		at := len(s.ids) - 1
+		tokens.IDs, tokens.Positions = append(tokens.IDs, s.ids[at]), append(tokens.Positions, int32(at))
 	}
+	p.setTokens(tokens)
 	perSequence := len(p.sections["pages"]) / size
 	for i, s := range of {
 		at := len(s.ids) - 1
-		p.sections["ids"][i], p.sections["positions"][i], p.sections["write"][i] = s.ids[at], int32(at), s.row(at)
+		p.sections["write"][i] = s.row(at)
 		for j, page := range s.pages {
 			p.sections["pages"][i*perSequence+j] = int32(page)
 		}
@@ -118,14 +111,7 @@ func (b *Batch) runTokens(ctx context.Context, of []*Sequence) (*pass, error) {
 		}
 	}
 	p.step[vlm.SlotTokens] = uint32(len(of))
-	return p, b.start(ctx, p)
-}
-
-func (b *Batch) start(ctx context.Context, p *pass) error {
-	if err := engine.Upload(b.Device, p.input.View(), p.words); err != nil {
-		return err
-	}
-	return engine.Start(ctx, p.exe, &p.step)
+	return p, p.start(ctx, b.Device)
 }
 
 // pass returns a compiled pass.

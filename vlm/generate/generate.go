@@ -235,14 +235,6 @@ func ropeBuffers(m *vlm.Model, positions int) []*engine.Buffer {
 // Forget discards the cached tokens, for when the weights have changed.
 func (g *Generator) Forget() { g.cached = sequence{} }
 
-// CacheUse returns the number of tokens in the cache, and of those that it has room for.
-func (g *Generator) CacheUse() (tokens, capacity int) {
-	if g.cache == nil {
-		return 0, 0
-	}
-	return len(g.cached.ids), g.cache.Capacity
-}
-
 // Close releases the cache and the programs.
 func (g *Generator) Close() {
 	g.freePasses()

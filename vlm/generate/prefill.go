@@ -114,10 +114,15 @@ func (g *Generator) decode(ctx context.Context, id int32) (*pass, error) {
 
 // run runs tokens [lo,hi) of a row, whose image slots are rows of the vectors, through the decoder.
 func (g *Generator) run(ctx context.Context, b *packing.Batch, lo, hi int) (*pass, error) {
-	return g.runBatch(ctx, &packing.Batch{
+	return g.runBatch(ctx, part(b, lo, hi), lo)
+}
+
+// part is tokens [lo,hi) of a row.
+func part(b *packing.Batch, lo, hi int) *packing.Batch {
+	return &packing.Batch{
 		IDs: b.IDs[lo:hi], Positions: b.Positions[lo:hi], ImageSlots: b.ImageSlots[lo:hi], FrameSlots: b.FrameSlots[lo:hi],
 		Intervals: b.Intervals[4*lo : 4*hi],
-	}, lo)
+	}
 }
 
 func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*pass, error) {
@@ -125,25 +130,35 @@ func (g *Generator) runBatch(ctx context.Context, b *packing.Batch, past int) (*
 	if err != nil {
 		return nil, err
 	}
-	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
-	copy(p.sections["ids"], b.IDs)
-	copy(p.sections["positions"], b.Positions)
+	p.setTokens(b)
 	for i := range g.Config.Text.AttentionKinds() {
 		copy(p.sections[intervalsSection(i)], g.cache.Intervals(i, b.Intervals, b.Positions, past))
 	}
+	p.divideTokens(b)
+	g.cache.SetStep(&p.step, past, len(b.IDs))
+	return p, p.start(ctx, g.Device)
+}
+
+// setTokens sets the inputs that say which tokens a pass runs, and clears all others.
+func (p *pass) setTokens(b *packing.Batch) {
+	clear(p.words) // unused rows: token 0 at position 0, which attends to nothing
+	copy(p.sections["ids"], b.IDs)
+	copy(p.sections["positions"], b.Positions)
 	for i := range p.sections["slots"] {
 		p.sections["slots"][i] = -1
 		if i < len(b.ImageSlots) && b.ImageSlots[i] >= 0 {
 			p.sections["slots"][i] = b.ImageSlots[i]
 		}
 	}
-	p.divideTokens(b)
 	p.sections["last"][0] = int32(len(b.IDs) - 1)
-	if err := engine.Upload(g.Device, p.input.View(), p.words); err != nil {
-		return nil, err
+}
+
+// start uploads the inputs and starts the pass.
+func (p *pass) start(ctx context.Context, dev engine.Device) error {
+	if err := engine.Upload(dev, p.input.View(), p.words); err != nil {
+		return err
 	}
-	g.cache.SetStep(&p.step, past, len(b.IDs))
-	return p, engine.Start(ctx, p.exe, &p.step)
+	return engine.Start(ctx, p.exe, &p.step)
 }
 
 // divideTokens writes, for image experts, which tokens of a pass are image patches and which are not.

@@ -20,15 +20,13 @@ type Options struct {
 	Context  int // tokens of a prompt and its answer; 0 or more than the model's: the model's
 	Parallel int // answers at a time
 	Queue    int // requests that wait
-	// CacheTokens are the tokens that the key/value cache has room for, at least Context; 0 = answers of
-	// answerTokens each, or one of Context.
-	CacheTokens int
 	// Reopen returns the model on a device that was opened again, after the device was lost; nil: the
 	// model stays lost.
 	Reopen func() (*vlm.Runner, error)
 }
 
-// answerTokens are the tokens of a usual request and its answer.
+// answerTokens are the tokens of a usual request and its answer. The key/value cache has room for as many
+// of them as are generated at once, or for one of the whole context.
 const answerTokens = 1024
 
 // Batched is a Scheduler that generates Options.Parallel answers at once. What requests begin with, as a
@@ -75,15 +73,13 @@ type choice struct {
 // the scheduler.
 func NewBatched(model *vlm.Runner, o Options) (*Batched, error) {
 	s := &Batched{
-		options: generate.BatchOptions{Sequences: o.Parallel, Context: model.Config.Text.MaxPositionEmbeddings, CacheTokens: o.CacheTokens},
+		options: generate.BatchOptions{Sequences: o.Parallel, Context: model.Config.Text.MaxPositionEmbeddings},
 		queued:  o.Queue, reopen: o.Reopen, ended: make(chan struct{}), model: model,
 	}
 	if o.Context > 0 {
 		s.options.Context = min(s.options.Context, o.Context)
 	}
-	if s.options.CacheTokens == 0 {
-		s.options.CacheTokens = max(s.options.Context, min(o.Parallel*answerTokens, o.Parallel*s.options.Context))
-	}
+	s.options.CacheTokens = max(s.options.Context, min(o.Parallel*answerTokens, o.Parallel*s.options.Context))
 	if err := s.restart(); err != nil && !errors.Is(err, engine.ErrDeviceLost) {
 		return nil, err
 	}
