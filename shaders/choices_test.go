@@ -34,7 +34,7 @@ func TestRequirements(t *testing.T) {
 			t.Errorf("%s %q needs %+v (%v), want %+v", c.kernel.Name, c.variant, got, err, c.want)
 		}
 	}
-	if _, err := readRequirements([]byte("no SPIR-V")); err == nil {
+	if _, err := ReadRequirements([]byte("no SPIR-V")); err == nil {
 		t.Error("a damaged module was accepted")
 	}
 }

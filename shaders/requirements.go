@@ -9,9 +9,9 @@ import (
 
 // Requirements are what a variant requires of a device's workgroups.
 type Requirements struct {
-	Invocations     int   // of the largest workgroup
-	WorkgroupMemory int64 // bytes that a workgroup shares
-	Subgroup        bool  // the workgroup must be one subgroup
+	Invocations     int   `json:"invocations"`                      // of the largest workgroup
+	WorkgroupMemory int64 `json:"workgroup_memory_bytes,omitempty"` // that a workgroup shares
+	Subgroup        bool  `json:"subgroup,omitempty"`               // the workgroup must be one subgroup
 }
 
 // MetBy reports whether a device meets the requirements.
@@ -21,30 +21,36 @@ func (n Requirements) MetBy(t DeviceCaps) bool {
 		(!n.Subgroup || n.Invocations == t.Subgroup)
 }
 
-// requirementsCache caches Requirements by variant ID: modules are embedded and never
-// change.
-var requirementsCache sync.Map
-
-// Requirements reads from the committed module what the variant requires of a device.
+// Requirements returns what the variant requires of a device: the manifest's entry of a
+// committed module, else what the module itself tells.
 func (k *Kernel) Requirements(v *Variant) (Requirements, error) {
 	id := k.ID(v)
-	if n, ok := requirementsCache.Load(id); ok {
-		return n.(Requirements), nil
-	}
-	module, err := k.SPIRV(v)
+	n, err := v.requirements(id)
 	if err != nil {
-		return Requirements{}, err
-	}
-	n, err := readRequirements(module)
-	if err != nil {
-		return Requirements{}, fmt.Errorf("kernel %s: %w", id, err)
+		return n, fmt.Errorf("kernel %s: %w", id, err)
 	}
 	if v.Cooperative != nil {
 		n.Invocations, n.Subgroup = 0, false // checked by Cooperative.fits
 	}
-	requirementsCache.Store(id, n)
 	return n, nil
 }
+
+func (v *Variant) requirements(id string) (Requirements, error) {
+	if v.module != nil {
+		return ReadRequirements(v.module)
+	}
+	manifest, err := committedManifest()
+	if err != nil {
+		return Requirements{}, err
+	}
+	m, ok := manifest.Modules[id]
+	if !ok {
+		return Requirements{}, errors.New("has no SPIR-V; run make shaders")
+	}
+	return m.Requires, nil
+}
+
+var committedManifest = sync.OnceValues(ReadManifest)
 
 // Opcodes and numbers of the SPIR-V specification, sections 3.6 to 3.49.
 const (
@@ -68,9 +74,9 @@ const (
 
 var errSPIRV = errors.New("its SPIR-V is damaged")
 
-// readRequirements walks a module's instructions. Types are declared before they are
+// ReadRequirements walks a module's instructions. Types are declared before they are
 // used, so that one pass is enough.
-func readRequirements(module []byte) (Requirements, error) {
+func ReadRequirements(module []byte) (Requirements, error) {
 	if len(module) < 4*spirvHeaderLength || len(module)%4 != 0 || binary.LittleEndian.Uint32(module) != spirvMagic {
 		return Requirements{}, errSPIRV
 	}

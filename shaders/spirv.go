@@ -1,10 +1,9 @@
+//go:build !js
+
 package shaders
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -23,33 +22,6 @@ func (k *Kernel) SPIRV(v *Variant) ([]byte, error) {
 		return nil, fmt.Errorf("kernel %s has no SPIR-V; run make shaders: %w", k.ID(v), err)
 	}
 	return module, nil
-}
-
-// Manifest is spirv/manifest.json: the sources of the committed modules.
-type Manifest struct {
-	Generator string            `json:"generator"` // "tools/shadergen"
-	Compiler  string            `json:"compiler"`  // "naga 30.0.1"
-	GLSL      string            `json:"glsl"`      // of the .comp files: "shaderc 2026.4-1, glslang 16.4.0-1"
-	Modules   map[string]Module `json:"modules"`   // by variant ID
-}
-
-// Module is the manifest's entry of one variant.
-type Module struct {
-	Source string `json:"source"` // SHA-256 of the WGSL or GLSL text
-	Module string `json:"module"` // SHA-256 of the .spv file
-}
-
-// ReadManifest returns the committed manifest.
-func ReadManifest() (Manifest, error) {
-	data, err := spirv.ReadFile("spirv/manifest.json")
-	if err != nil {
-		return Manifest{}, err
-	}
-	var m Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return Manifest{}, fmt.Errorf("shaders/spirv/manifest.json: %w", err)
-	}
-	return m, nil
 }
 
 // Sources returns the text of every variant of every kernel, by variant ID.
@@ -129,10 +101,4 @@ func committed() (map[string][]byte, error) {
 		modules[strings.TrimSuffix(strings.TrimPrefix(f, "spirv/"), ".spv")] = data
 	}
 	return modules, nil
-}
-
-// Hash is the hex SHA-256 that the manifest uses.
-func Hash(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
 }

@@ -1,3 +1,5 @@
+//go:build !js
+
 package shaders
 
 import (
@@ -6,7 +8,9 @@ import (
 )
 
 func TestStale(t *testing.T) {
-	fresh := func(text, module string) Module { return Module{Hash([]byte(text)), Hash([]byte(module))} }
+	fresh := func(text, module string) Module {
+		return Module{Source: Hash([]byte(text)), Module: Hash([]byte(module))}
+	}
 	manifest := map[string]Module{
 		"fresh":    fresh("a", "A"),
 		"edited":   fresh("b", "B"),
@@ -26,5 +30,26 @@ func TestStale(t *testing.T) {
 	}
 	if got := stale(manifest, sources, modules); !maps.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
+// TestManifestRequirements compares what the manifest says of the modules with the modules.
+func TestManifestRequirements(t *testing.T) {
+	manifest, err := ReadManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules, err := committed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, module := range modules {
+		want, err := ReadRequirements(module)
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		if got := manifest.Modules[id].Requires; got != want {
+			t.Errorf("%s requires %+v by the manifest, %+v by its module; run shadergen -force", id, got, want)
+		}
 	}
 }

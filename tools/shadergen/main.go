@@ -140,7 +140,8 @@ func (l *language) module(id, text string, before shaders.Module, changed bool) 
 	if err := os.WriteFile(filepath.Join(dir, id+".spv"), module, 0o644); err != nil {
 		return m, err
 	}
-	return shaders.Module{Source: shaders.Hash([]byte(text)), Module: shaders.Hash(module)}, nil
+	requires, err := shaders.ReadRequirements(module)
+	return shaders.Module{Source: shaders.Hash([]byte(text)), Module: shaders.Hash(module), Requires: requires}, err
 }
 
 // used is the compiler of the modules.
