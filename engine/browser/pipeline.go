@@ -1,0 +1,177 @@
+//go:build js
+
+package browser
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall/js"
+
+	"patchwork/engine"
+	"patchwork/engine/gpu"
+	"patchwork/shaders"
+)
+
+// pipelines are the compiled shaders of a device, each made once.
+type pipelines struct {
+	layouts map[string]layout // by their bindings
+	made    map[pipelineKey]*pipeline
+}
+
+// layout is the shape of a kernel's bind group: the parameter and step blocks, then the
+// storage bindings.
+type layout struct{ group, pipeline js.Value }
+
+// pipelineKey names an entry point of a kernel's variant, with its storage bindings.
+type pipelineKey struct{ id, entry, access string }
+
+// pipeline is an entry point, which the browser compiles beside the program.
+type pipeline struct {
+	pending promised
+	module  js.Value
+	made    js.Value
+}
+
+func newPipelines() pipelines {
+	return pipelines{map[string]layout{}, map[pipelineKey]*pipeline{}}
+}
+
+// shaderStageCompute is GPUShaderStage.COMPUTE.
+const shaderStageCompute = 0x4
+
+// layout returns the layout of a call's bind group. The smallest size of a storage binding
+// is that of one element.
+func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (layout, error) {
+	key := fmt.Sprint(c.BlockBytes(), c.access)
+	for i := range k.Bindings {
+		key += fmt.Sprint(" ", k.ElementBytes(c.Variant, i))
+	}
+	if l, ok := p.layouts[key]; ok {
+		return l, nil
+	}
+	limit := d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
+	if storage := len(k.Bindings); storage > limit {
+		return layout{}, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+	}
+	var entries []any
+	add := func(kind string, smallest int64) {
+		entries = append(entries, map[string]any{"binding": len(entries), "visibility": shaderStageCompute, "buffer": map[string]any{"type": kind, "minBindingSize": smallest}})
+	}
+	add("uniform", c.BlockBytes())
+	add("uniform", gpu.StepBytes)
+	for i := range k.Bindings {
+		add(c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
+	}
+	var l layout
+	l.group = d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})
+	l.pipeline = d.device.Call("createPipelineLayout", map[string]any{"bindGroupLayouts": []any{l.group}})
+	p.layouts[key] = l
+	return l, nil
+}
+
+// access tells of each storage binding of a call whether it is declared for reading, 'r', or
+// for reading and writing, 'w'.
+type access string
+
+// accessOf declares a binding read-only where WebGPU allows it, so that its compiler may
+// take what is read for uniform: not where the call also writes to the same buffer, even in
+// another range. Programs share few large buffers.
+func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
+	same := func(a, b engine.ResolvedView) bool {
+		return a.Bytes > 0 && b.Bytes > 0 && a.Temp == b.Temp && a.Segment == b.Segment && a.Memory == b.Memory
+	}
+	all := []byte{}
+	for i, v := range views {
+		mode := byte('r')
+		for j, other := range views {
+			if k.Bindings[j].Access != shaders.Read && (i == j || same(v, other)) {
+				mode = 'w'
+			}
+		}
+		all = append(all, mode)
+	}
+	return access(all)
+}
+
+func (a access) kind(i int) string {
+	if a[i] == 'r' {
+		return "read-only-storage"
+	}
+	return "storage"
+}
+
+// declare changes the declarations of a WGSL text to the access.
+func (a access) declare(text string) string {
+	for i := range a {
+		if a[i] == 'w' {
+			before := fmt.Sprintf("@binding(%d) var<storage, read", shaders.FirstStorageBinding+i)
+			text = strings.Replace(text, before+">", before+"_write>", 1)
+		}
+	}
+	return text
+}
+
+// key names the pipeline of a pass of the call.
+func (c *call) key(k *shaders.Kernel, entry string) pipelineKey {
+	return pipelineKey{k.ID(c.Variant), entry, string(c.access)}
+}
+
+// start returns an entry point of a variant; the browser begins to compile it unless it has.
+func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (*pipeline, error) {
+	key := c.key(k, entry)
+	if made := p.made[key]; made != nil {
+		return made, nil
+	}
+	text, err := k.WGSL(c.Variant)
+	if err != nil {
+		return nil, err
+	}
+	made := &pipeline{}
+	err = try(func() {
+		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": c.access.declare(shaders.Unroll(text))})
+		made.pending = watch(d.device.Call("createComputePipelineAsync", map[string]any{
+			"label": key.id, "layout": c.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
+		}))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", key.id, err)
+	}
+	p.made[key] = made
+	return made, nil
+}
+
+// finish waits until a pipeline is compiled.
+func (p *pipelines) finish(d *Device, key pipelineKey) error {
+	made := p.made[key]
+	if made.pending == nil {
+		return nil
+	}
+	var err error
+	made.made, err = made.pending.wait(context.Background())
+	if err == nil {
+		made.pending, made.module = nil, js.Undefined()
+		return nil
+	}
+	delete(p.made, key)
+	d.fault = nil // the same error, of the module
+	if d.lost != nil {
+		return d.lost
+	}
+	return fmt.Errorf("kernel %s: %w%s", key.id, err, compilation(made.module))
+}
+
+// compilation is what the compiler says of a module, with lines of its text.
+func compilation(module js.Value) string {
+	info, err := await(module.Call("getCompilationInfo"))
+	if err != nil {
+		return ""
+	}
+	var all strings.Builder
+	messages := info.Get("messages")
+	for i := range messages.Length() {
+		m := messages.Index(i)
+		fmt.Fprintf(&all, "; line %d: %s", m.Get("lineNum").Int(), oneLine(m.Get("message").String()))
+	}
+	return all.String()
+}
