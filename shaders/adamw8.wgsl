@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         @builtin(local_invocation_index) local: u32) {
   let block = group_index(group, groups);
   let factor = load_clip(1u);
-  if (block >= p.n / (QUAD * GROUP) || factor == 0.0) { return; }
+  if (block >= p.n / (QUAD * GROUP)) { return; }
   let word = block * GROUP + local;
   let i = QUAD * word;
   let at = p.base + block;
@@ -28,11 +28,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
   let update = m * step_f32(p.slot + 1u) / (sqrt(v) * step_f32(p.slot + 2u) + p.eps);
   let w = load4_w(i, QUAD) * (1.0 - lr * p.weight_decay) - lr * update;
-  store4_w(i, QUAD, w);
-  if (p.narrow != 0u) { store4_narrow(i, QUAD, w); }
 
   let scale_m = scale_of(m, local);
   let scale_v = scale_of(v, local);
+  if (factor == 0.0) { return; } // after the barriers, which all must reach
+  store4_w(i, QUAD, w);
+  if (p.narrow != 0u) { store4_narrow(i, QUAD, w); }
   var codes_m = 0u;
   var codes_v = 0u;
   if (scale_m > 0.0) { codes_m = pack4x8snorm(sign(m) * sqrt(abs(m) / scale_m)); }

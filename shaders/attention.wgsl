@@ -55,13 +55,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     total[i] = 0.0;
   }
   if (local == 0u) { tile_ranges = intervals_of_tile(batch, first); }
-  workgroupBarrier();
+  let any_ranges = workgroupUniformLoad(&tile_ranges);
   var rows: array<vec4<u32>, BLOCKS>;
   for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = queries_at(batch, first + x + 4u * SIDE * r, head); }
 
   var sums: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // weights·v: slice, columns, queries
   for (var key = 0u; key < p.keys; key = key + 32u) {
-    if (!any_visible(tile_ranges, key, 32u)) { continue; }
+    if (!any_visible(any_ranges, key, 32u)) { continue; }
     var keys: array<vec4<u32>, BLOCKS>;
     for (var c = 0u; c < BLOCKS; c = c + 1u) { keys[c] = keys_at(batch, key + y + 4u * SIDE * c, kv); }
     var s = array<array<mat4x4<f32>, BLOCKS>, BLOCKS>();

@@ -37,8 +37,7 @@ fn queries(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
   let x = 4u * (local % SIDE); // the first of this invocation's queries
   let y = 4u * (local / SIDE); // and of its keys, or columns
   prepare(batch, first, head, local);
-  workgroupBarrier();
-  let by_tile = ranges_from_scratch(batch, first / 32u);
+  let by_tile = ranges_of_tile(batch, first / 32u, local);
   var rows: array<vec4<u32>, BLOCKS>;
   for (var r = 0u; r < BLOCKS; r = r + 1u) { rows[r] = queries_at(batch, first + x + 4u * SIDE * r, head); }
 
@@ -144,7 +143,7 @@ fn keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   var dk: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>; // slice, columns, keys
   var dv: array<array<array<mat4x4<f32>, BLOCKS>, BLOCKS>, SLICES>;
   for (var t = 0u; t < p.queries; t = t + 32u) {
-    if (!any_visible(ranges_from_scratch(batch, t / 32u), first, 32u)) { continue; }
+    if (!any_visible(ranges_of_tile(batch, t / 32u, local), first, 32u)) { continue; }
     for (var head = kv * shared_by; head < (kv + 1u) * shared_by; head = head + 1u) {
       prepare(batch, t, head, local);
       var others: array<vec4<u32>, BLOCKS>;

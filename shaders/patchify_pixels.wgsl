@@ -11,6 +11,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let y = cell / grid * p.side + at.col / p.side % p.side;
   let x = cell % grid * p.side + at.col % p.side;
   let byte = ((image * p.size + y) * p.size + x) * p.channels + channel;
-  let level = load_pixels(byte / 4u) >> (byte % 4u * 8u) & 0xffu;
+  let level = (load_pixels(byte / 4u) >> (byte % 4u * 8u)) & 0xffu;
   store_y(at.row * features + at.col, load_table(level));
 }
