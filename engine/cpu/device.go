@@ -15,6 +15,9 @@ import (
 	"patchwork/shaders"
 )
 
+// oneThread: WebAssembly has one thread, whatever is asked for, and goroutines that are not preempted.
+const oneThread = runtime.GOARCH == "wasm"
+
 // Device is the CPU as an engine device.
 type Device struct {
 	engine.MemoryStats
@@ -24,7 +27,7 @@ type Device struct {
 // Open returns the CPU device with the given number of threads, or one per core when
 // threads is 0.
 func Open(threads int) *Device {
-	if threads <= 0 {
+	if threads <= 0 || oneThread {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	return &Device{host: newHost(threads, bestMatmul())}
@@ -200,6 +203,9 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	return e.host.runProgram(&e.spin, func() error {
 		begin := time.Now()
 		for i := range e.calls {
+			if oneThread {
+				runtime.Gosched() // to what would cancel ctx
+			}
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -1,0 +1,6 @@
+package simd
+
+var quantize = quantizeGo
+
+// Sets returns no kernels: there is no assembly for this processor.
+func Sets() []Set { return nil }
