@@ -103,3 +103,9 @@ func dotsBF16_4(k int32, a *float32, lda int32, b *uint16, ldb, n int32, c *floa
 //go:wasmimport patchwork dotsF16_4
 //go:noescape
 func dotsF16_4(k int32, a *float32, lda int32, b *uint16, ldb, n int32, c *float32, ldc int32, alpha, beta float32)
+
+// transpose writes the transpose of rows of cols values, both multiples of 4; strides count elements.
+//
+//go:wasmimport patchwork transpose
+//go:noescape
+func transpose(dst *float32, ldd int32, src *float32, lds, rows, cols int32)

@@ -66,5 +66,14 @@ func Pause() {}
 // Transpose writes the transpose of src [rows,cols] to dst [cols,rows], with leading
 // dimensions ldd and lds.
 func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	transposeRest(dst, ldd, src, lds, rows, 0, cols)
+	r, c := rows&^3, cols&^3
+	if r == 0 || c == 0 || !HasModule() {
+		r, c = 0, 0
+	} else {
+		transpose(&dst[0], int32(ldd), &src[0], int32(lds), int32(r), int32(c))
+		transposeRest(dst, ldd, src, lds, r, c, cols)
+	}
+	if r < rows {
+		transposeRest(dst[r:], ldd, src[r*lds:], lds, rows-r, 0, cols)
+	}
 }

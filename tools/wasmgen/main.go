@@ -38,6 +38,9 @@ func define() *wasm.Module {
 	m.Function("available", "func() int32", "available is 1 where the functions below may be called, else 0.").Return(wasm.Int(1))
 	defineGemm(m)
 	defineDots(m)
+	defineTranspose(m)
+	defineQuantDots(m)
+	defineQuantDecode(m)
 	return m
 }
 

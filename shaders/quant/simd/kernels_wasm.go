@@ -7,3 +7,99 @@ package simd
 //go:wasmimport patchwork available
 //go:noescape
 func available() int32
+
+// dotsQ8_0 takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ8_0
+//go:noescape
+func dotsQ8_0(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ4_0 takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ4_0
+//go:noescape
+func dotsQ4_0(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ4_1 takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ4_1
+//go:noescape
+func dotsQ4_1(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ5_0 takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ5_0
+//go:noescape
+func dotsQ5_0(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ5_1 takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ5_1
+//go:noescape
+func dotsQ5_1(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ4_K takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ4_K
+//go:noescape
+func dotsQ4_K(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ5_K takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ5_K
+//go:noescape
+func dotsQ5_K(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// dotsQ6_K takes 1 row of a; see Dots.
+//
+//go:wasmimport patchwork dotsQ6_K
+//go:noescape
+func dotsQ6_K(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)
+
+// decodeQ8_0 decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ8_0
+//go:noescape
+func decodeQ8_0(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ4_0 decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ4_0
+//go:noescape
+func decodeQ4_0(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ4_1 decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ4_1
+//go:noescape
+func decodeQ4_1(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ5_0 decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ5_0
+//go:noescape
+func decodeQ5_0(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ5_1 decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ5_1
+//go:noescape
+func decodeQ5_1(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ4_K decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ4_K
+//go:noescape
+func decodeQ4_K(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ5_K decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ5_K
+//go:noescape
+func decodeQ5_K(dst *float32, ldd int32, src *byte, lds, rows, group int32)
+
+// decodeQ6_K decodes a group of some blocks; see Decoder.
+//
+//go:wasmimport patchwork decodeQ6_K
+//go:noescape
+func decodeQ6_K(dst *float32, ldd int32, src *byte, lds, rows, group int32)

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+
+	"patchwork/tools/wasmgen/wasm"
+)
+
+// A Block of a in memory: 32 values of 8 bits, then eight integers of 32 bits, the Starts.
+const (
+	blockBytes = 64
+	startsAt   = 32
+)
+
+func defineQuantDots(m *wasm.Module) {
+	for _, b := range blockFormats {
+		name := "dots" + b.name
+		d := quantDots{blockFormat: b, Function: m.Function(name,
+			"func(blocks int32, a *int8, scales *float32, b *byte, n int32, c *float32, ldc int32, beta float32)",
+			fmt.Sprintf("%s takes 1 row of a; see Dots.", name))}
+		d.define()
+	}
+}
+
+// quantDots generates the dot products of a row of 8-bit values with all rows of b, a few at a time.
+// The last ones are computed several times where there are fewer.
+type quantDots struct {
+	*wasm.Function
+	blockFormat
+
+	a, scales wasm.I32
+	rows      []wasm.I32 // of b
+}
+
+func (d *quantDots) define() {
+	n, c, b := d.Param("n"), d.Param("c"), d.Param("b")
+	out := output{d.Function, d.FloatParam("beta"), d.Vec(d.FloatParam("beta").Splat())}
+	together := 4
+	if d.large {
+		together = 2
+	}
+	d.a, d.scales = d.Int(wasm.Int(0)), d.Int(wasm.Int(0))
+	blocks := d.Param("blocks")
+	if d.large {
+		d.Set(blocks, blocks.ShrU(3))
+	}
+	row := d.Int(blocks.Mul(wasm.Int(d.size)))
+	d.Loop(func() wasm.I32 {
+		d.Set(d.a, d.Param("a"))
+		d.Set(d.scales, d.Param("scales"))
+		d.rows = []wasm.I32{d.Int(b)}
+		for i := 1; i < together; i++ {
+			d.rows = append(d.rows, d.Int(wasm.Select(d.rows[i-1].Add(row), d.rows[i-1], n.GtS(wasm.Int(i)))))
+		}
+		d.Set(b, b.Add(row.Mul(wasm.Int(together))))
+		var sums wasm.V128
+		if d.large {
+			sums = d.largeBlocks(blocks)
+		} else {
+			sums = d.smallBlocks(blocks)
+		}
+		d.IfElse(n.GeS(wasm.Int(together)), func() {
+			out.store(4*together, c, 0, sums)
+		}, func() { out.part(d.Int(c), n, sums) })
+		d.Set(c, c.Add(wasm.Int(4*together)))
+		d.Set(n, n.Sub(wasm.Int(together)))
+		return n.GtS(wasm.Int(0))
+	})
+}
+
+// next moves to the next block of b and as many of a.
+func (d *quantDots) next(blocksOfA int) {
+	for _, p := range d.rows {
+		d.Set(p, p.Add(wasm.Int(d.size)))
+	}
+	d.Set(d.a, d.a.Add(wasm.Int(blockBytes*blocksOfA)))
+	d.Set(d.scales, d.scales.Add(wasm.Int(8*blocksOfA)))
+}
+
+// smallBlocks returns the sums of four rows over blocks of 32 values.
+func (d *quantDots) smallBlocks(blocks wasm.I32) wasm.V128 {
+	acc, left := d.Vec(wasm.Zero()), d.Int(blocks)
+	d.Loop(func() wasm.I32 {
+		a := d.valuesOfA(0)
+		var sums []wasm.V128
+		for _, p := range d.rows {
+			sums = append(sums, d.dot(d.unpack(d.Function, p, 0), a, 0))
+		}
+		halves := d.Vec(d.rows[0].Load32Zero(0)) // scales, and minima in the upper halves
+		for i, p := range d.rows[1:] {
+			d.Set(halves, halves.Load32Lane(p, 0, i+1))
+		}
+		weights := widenF16(d.Function, halves.I32x4Shl(16)).F32x4Mul(d.scales.LoadSplat(0))
+		d.Set(acc, acc.F32x4Add(sumsOfLanes(d.Function, sums).F32x4ConvertI32x4S().F32x4Mul(weights)))
+		if d.min {
+			d.Set(acc, acc.F32x4Add(widenF16(d.Function, halves).F32x4Mul(d.scales.LoadSplat(4))))
+		}
+		d.next(1)
+		d.Set(left, left.Sub(wasm.Int(1)))
+		return left
+	})
+	return acc
+}
+
+// valuesOfA loads the 32 values of block i from here on, as words: those with even and those with odd
+// numbers of each 16.
+func (d *quantDots) valuesOfA(i int) (a [2][2]wasm.V128) {
+	for half := range a {
+		v := d.Vec(d.a.Load(blockBytes*i + 16*half))
+		a[half] = d.words(v, true)
+	}
+	return a
+}
+
+// words widens the even and the odd bytes.
+func (d *quantDots) words(v wasm.V128, signed bool) [2]wasm.V128 {
+	if signed {
+		return [2]wasm.V128{d.Vec(v.I16x8Shl(8).I16x8ShrS(8)), d.Vec(v.I16x8ShrS(8))}
+	}
+	return [2]wasm.V128{d.Vec(v.And(wasm.Words(0x00ff00ff))), d.Vec(v.I16x8ShrU(8))}
+}
+
+// dot is the products of 32 bytes of b with block i of a, in four sums.
+func (d *quantDots) dot(b [2]wasm.V128, a [2][2]wasm.V128, i int) wasm.V128 {
+	return d.Vec(d.dotHalf(b[0], a[0], i, 0).I32x4Add(d.dotHalf(b[1], a[1], i, 1)))
+}
+
+// dotHalf is that of one of the two times 16 bytes, and starts at what the offset subtracts.
+func (d *quantDots) dotHalf(b wasm.V128, a [2]wasm.V128, i, half int) wasm.V128 {
+	w := d.words(b, d.signed())
+	sum := w[0].I32x4DotI16x8S(a[0]).I32x4Add(w[1].I32x4DotI16x8S(a[1]))
+	if d.offset != 0 {
+		sum = sum.I32x4Add(d.a.Load(blockBytes*i + startsAt + 16*half))
+	}
+	return d.Vec(sum)
+}
+
+// largeBlocks returns the sums of two rows over blocks of 256 values, in the first lanes.
+func (d *quantDots) largeBlocks(blocks wasm.I32) wasm.V128 {
+	acc, left := d.Vecs(len(d.rows)), d.Int(blocks)
+	d.Loop(func() wasm.I32 {
+		var scales, mins [][]wasm.V128
+		for _, p := range d.rows {
+			s, m := d.groupScales(d.Function, p)
+			scales, mins = append(scales, s), append(mins, m)
+		}
+		if d.halves() {
+			d.addHalves(acc, scales)
+		} else {
+			d.addGroups(acc, scales, mins)
+		}
+		d.next(8)
+		d.Set(left, left.Sub(wasm.Int(1)))
+		return left
+	})
+	// Lanes 0 and 1 of both rows, plus lanes 2 and 3; then the two of each row.
+	v := d.Vec(acc[0].Words(acc[1], [4]byte{0, 4, 1, 5}).F32x4Add(acc[0].Words(acc[1], [4]byte{2, 6, 3, 7})))
+	return d.Vec(v.F32x4Add(v.Words(v, [4]byte{2, 3, 2, 3})))
+}
+
+// addGroups adds the products of eight groups, four in the lanes of a vector. The Scales of a are grouped:
+// eight scales, then eight sums.
+func (d *quantDots) addGroups(acc []wasm.V128, scales, mins [][]wasm.V128) {
+	for part := range 2 {
+		sums := make([][]wasm.V128, len(d.rows))
+		for group := 4 * part; group < 4*part+4; group++ {
+			a := d.valuesOfA(group)
+			for r, p := range d.rows {
+				sums[r] = append(sums[r], d.dot(d.unpack(d.Function, p, group), a, group))
+			}
+		}
+		for r := range d.rows {
+			weights := scales[r][part].F32x4Mul(d.scales.Load(16 * part))
+			d.Set(acc[r], acc[r].F32x4Add(sumsOfLanes(d.Function, sums[r]).F32x4ConvertI32x4S().F32x4Mul(weights)))
+			d.Set(acc[r], acc[r].F32x4Sub(mins[r][part].F32x4Mul(d.scales.Load(32+16*part))))
+		}
+	}
+}
+
+// addHalves adds the products of eight groups, the halves of two in the lanes of a vector.
+func (d *quantDots) addHalves(acc []wasm.V128, scales [][]wasm.V128) {
+	for part := range 4 {
+		sums := make([][]wasm.V128, len(d.rows))
+		for group := 2 * part; group < 2*part+2; group++ {
+			a := d.valuesOfA(group)
+			for r, p := range d.rows {
+				v := d.unpack(d.Function, p, group)
+				sums[r] = append(sums[r], d.dotHalf(v[0], a[0], group, 0), d.dotHalf(v[1], a[1], group, 1))
+			}
+		}
+		of := d.Vec(d.scales.Load64Zero(8 * part))
+		of = d.Vec(of.Words(of, [4]byte{0, 0, 1, 1}))
+		for r := range d.rows {
+			d.Set(acc[r], acc[r].F32x4Add(sumsOfLanes(d.Function, sums[r]).F32x4ConvertI32x4S().F32x4Mul(scales[r][part].F32x4Mul(of))))
+		}
+	}
+}
