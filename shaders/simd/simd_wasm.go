@@ -1,19 +1,17 @@
 package simd
 
 import (
-	"sync"
 	"unsafe"
 
 	"patchwork/shaders/half"
 )
 
-// HasModule reports whether the functions that tools/wasmgen writes may be called: not where
-// WebAssembly has no SIMD.
-var HasModule = sync.OnceValue(func() bool { return available() != 0 })
+// hasModule: the functions that tools/wasmgen writes may be called; not where WebAssembly has no SIMD.
+var hasModule = available() != 0
 
 // Tiles returns the microkernels, if there are any.
 func Tiles() []Tile {
-	if !HasModule() {
+	if !hasModule {
 		return nil
 	}
 	return []Tile{{
@@ -40,7 +38,7 @@ func dotsKernel[T float32 | uint16](f func(k int32, a *float32, lda int32, b *T,
 // NarrowDots returns the kernels for 1 row of a and more over b in 16 bits, if there are any.
 func NarrowDots(f half.Format) []NarrowDotsKernel {
 	switch {
-	case !HasModule():
+	case !hasModule:
 		return nil
 	case f == half.BF16:
 		return []NarrowDotsKernel{dotsKernel(dotsBF16_1), dotsKernel(dotsBF16_2), dotsKernel(dotsBF16_3), dotsKernel(dotsBF16_4)}
@@ -67,7 +65,7 @@ func Pause() {}
 // dimensions ldd and lds.
 func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	r, c := rows&^3, cols&^3
-	if r == 0 || c == 0 || !HasModule() {
+	if r == 0 || c == 0 || !hasModule {
 		r, c = 0, 0
 	} else {
 		transpose(&dst[0], int32(ldd), &src[0], int32(lds), int32(r), int32(c))

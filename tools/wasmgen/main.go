@@ -39,6 +39,7 @@ func define() *wasm.Module {
 	defineGemm(m)
 	defineDots(m)
 	defineTranspose(m)
+	defineVector(m)
 	defineQuantDots(m)
 	defineQuantDecode(m)
 	return m
@@ -53,6 +54,7 @@ func generate() map[string][]byte {
 	return map[string][]byte{
 		"shaders/wasm/simd.js":               []byte(js),
 		"shaders/simd/kernels_wasm.go":       m.Stubs(command, "simd", func(name string) bool { return !quantised(name) }),
+		"shaders/simd/vector_wasm.go":        adapters(),
 		"shaders/quant/simd/kernels_wasm.go": m.Stubs(command, "simd", func(name string) bool { return quantised(name) || name == "available" }),
 	}
 }
