@@ -45,8 +45,12 @@ func (d *Device) Info() engine.Info {
 
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
-	if total := engine.HostMemory(); total > 0 && bytes > total {
-		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: total}
+	available := engine.HostMemory()
+	if oneThread { // where Go's heap ends, the program does
+		available = engine.FreeHostMemory()
+	}
+	if available > 0 && bytes > available {
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: available}
 	}
 	allocated := d.newMemory(bytes)
 	if allocated == nil {

@@ -36,8 +36,8 @@ func (e element) load(f *wasm.Function, p wasm.I32) wasm.V128 {
 // exponent moves to that of a float32 that is 2^112 times too small, or denormal as the F16 is; what
 // becomes 2^16 or more, where F16 has none, is infinite or NaN.
 func widenF16(f *wasm.Function, x wasm.V128) wasm.V128 {
-	v := f.Vec(x.I32x4ShrS(3).And(wasm.Words(0x8fffe000)).F32x4Mul(wasm.Floats(0x1p112)))
-	return f.Vec(v.Or(v.F32x4Abs().F32x4Ge(wasm.Floats(65536)).And(wasm.Words(0x7f800000))))
+	v := f.Vec(x.I32x4ShrS(3).And(f.Const(wasm.Words(0x8fffe000))).F32x4Mul(f.Const(wasm.Floats(0x1p112))))
+	return f.Vec(v.Or(v.F32x4Abs().F32x4Ge(f.Const(wasm.Floats(65536))).And(f.Const(wasm.Words(0x7f800000)))))
 }
 
 func defineDots(m *wasm.Module) {

@@ -30,7 +30,7 @@ func (b blockFormat) signed() bool { return b.name == "Q8_0" }
 // halves is true where each 16 values have a scale of their own.
 func (b blockFormat) halves() bool { return b.name == "Q6_K" }
 
-var nibbles = wasm.Repeat(15)
+func nibbles(f *wasm.Function) wasm.V128 { return f.Const(wasm.Repeat(15)) }
 
 // unpack returns the 32 integers of a block at p, or of a group of a large one, as bytes in order.
 func (b blockFormat) unpack(f *wasm.Function, p wasm.I32, group int) [2]wasm.V128 {
@@ -43,33 +43,33 @@ func (b blockFormat) unpack(f *wasm.Function, p wasm.I32, group int) [2]wasm.V12
 		return [2]wasm.V128{f.Vec(p.Load(b.values)), f.Vec(p.Load(b.values + 16))}
 	}
 	q := f.Vec(p.Load(b.values))
-	v := [2]wasm.V128{f.Vec(q.And(nibbles)), f.Vec(q.I16x8ShrU(4).And(nibbles))}
+	v := [2]wasm.V128{f.Vec(q.And(nibbles(f))), f.Vec(q.I16x8ShrU(4).And(nibbles(f)))}
 	if b.fifth != 0 {
 		bits := f.Vec(p.LoadSplat(b.fifth))
 		for i := range v {
-			f.Set(v[i], v[i].Or(fifthBits(bits, 2*byte(i))))
+			f.Set(v[i], v[i].Or(fifthBits(f, bits, 2*byte(i))))
 		}
 	}
 	return v
 }
 
 // fifthBits is 16 in every byte whose bit is set in the 16 bits from the given byte of a word.
-func fifthBits(word wasm.V128, from byte) wasm.V128 {
+func fifthBits(f *wasm.Function, word wasm.V128, from byte) wasm.V128 {
 	var bytes, masks [16]byte
 	for i := range bytes {
 		bytes[i], masks[i] = from+byte(i/8), 1<<(i%8)
 	}
-	mask := wasm.Bytes(masks)
-	return word.Shuffle(word, bytes).And(mask).I8x16Eq(mask).And(wasm.Repeat(16))
+	mask := f.Const(wasm.Bytes(masks))
+	return word.Shuffle(word, bytes).And(mask).I8x16Eq(mask).And(f.Const(wasm.Repeat(16)))
 }
 
 // largeGroup: the low nibbles of 32 bytes are a group, the high ones the next; the fifth bit of a group
 // is its bit of 32 other bytes. Shifts of words move bits between bytes only to where they are masked.
 func (b blockFormat) largeGroup(f *wasm.Function, p wasm.I32, group int) (v [2]wasm.V128) {
 	for i := range v {
-		v[i] = f.Vec(p.Load(b.values + group/2*32 + 16*i).I16x8ShrU(group % 2 * 4).And(nibbles))
+		v[i] = f.Vec(p.Load(b.values + group/2*32 + 16*i).I16x8ShrU(group % 2 * 4).And(nibbles(f)))
 		if b.fifth != 0 {
-			f.Set(v[i], v[i].Or(shifted(p.Load(b.fifth+16*i), 4-group).And(wasm.Repeat(16))))
+			f.Set(v[i], v[i].Or(shifted(p.Load(b.fifth+16*i), 4-group).And(f.Const(wasm.Repeat(16)))))
 		}
 	}
 	return v
@@ -79,8 +79,8 @@ func (b blockFormat) largeGroup(f *wasm.Function, p wasm.I32, group int) (v [2]w
 func (b blockFormat) sixBits(f *wasm.Function, p wasm.I32, group int) (v [2]wasm.V128) {
 	part, in := group/4, group%4
 	for i := range v {
-		low := p.Load(64*part + in%2*32 + 16*i).I16x8ShrU(in / 2 * 4).And(nibbles)
-		v[i] = f.Vec(low.Or(shifted(p.Load(128+32*part+16*i), 4-2*in).And(wasm.Repeat(0x30))))
+		low := p.Load(64*part + in%2*32 + 16*i).I16x8ShrU(in / 2 * 4).And(nibbles(f))
+		v[i] = f.Vec(low.Or(shifted(p.Load(128+32*part+16*i), 4-2*in).And(f.Const(wasm.Repeat(0x30)))))
 	}
 	return v
 }
@@ -93,31 +93,33 @@ func shifted(x wasm.V128, left int) wasm.V128 {
 	return x.I16x8Shl(left)
 }
 
-// groupScales are the scales of the groups of a large block, and the minima, with the block's own factors.
-func (b blockFormat) groupScales(f *wasm.Function, p wasm.I32) (scales, mins []wasm.V128) {
+// groupScales returns the scales of a large block, four at a time: those of its groups and then the minima,
+// or those of half groups.
+func (b blockFormat) groupScales(f *wasm.Function, p wasm.I32) func(i int) wasm.V128 {
 	if b.halves() {
 		bytes := f.Vec(p.Load(192))
 		factor := f.Vec(widenF16(f, wasm.Zero().Load16Lane(p, 208, 0).I32x4Shl(16)).Words(wasm.Zero(), [4]byte{}))
-		for _, half := range []wasm.V128{f.Vec(bytes.I16x8ExtendLowS()), f.Vec(bytes.I16x8ExtendHighS())} {
-			for _, four := range []wasm.V128{half.I32x4ExtendLowS(), half.I32x4ExtendHighS()} {
-				scales = append(scales, f.Vec(four.F32x4ConvertI32x4S().F32x4Mul(factor)))
-			}
+		return func(i int) wasm.V128 {
+			four := [][2]func(wasm.V128) wasm.V128{
+				{wasm.V128.I16x8ExtendLowS, wasm.V128.I32x4ExtendLowS}, {wasm.V128.I16x8ExtendLowS, wasm.V128.I32x4ExtendHighS},
+				{wasm.V128.I16x8ExtendHighS, wasm.V128.I32x4ExtendLowS}, {wasm.V128.I16x8ExtendHighS, wasm.V128.I32x4ExtendHighS},
+			}[i]
+			return four[1](four[0](bytes)).F32x4ConvertI32x4S().F32x4Mul(factor)
 		}
-		return scales, nil
 	}
 	bytes := packedScales(f, p)
-	for i, eight := range []wasm.V128{f.Vec(bytes.I16x8ExtendLowU()), f.Vec(bytes.I16x8ExtendHighU())} {
-		factor := f.Vec(widenF16(f, p.LoadSplat(0).I32x4Shl(16*(1-i))))
-		for _, four := range []wasm.V128{eight.I32x4ExtendLowU(), eight.I32x4ExtendHighU()} {
-			v := f.Vec(four.F32x4ConvertI32x4S().F32x4Mul(factor))
-			if i == 0 {
-				scales = append(scales, v)
-			} else {
-				mins = append(mins, v)
-			}
+	scale, low := widenF16(f, p.LoadSplat(0).I32x4Shl(16)), widenF16(f, p.LoadSplat(0))
+	return func(i int) wasm.V128 {
+		eight, factor := bytes.I16x8ExtendLowU(), scale
+		if i >= 2 {
+			eight, factor = bytes.I16x8ExtendHighU(), low
 		}
+		four := eight.I32x4ExtendLowU()
+		if i%2 != 0 {
+			four = eight.I32x4ExtendHighU()
+		}
+		return four.F32x4ConvertI32x4S().F32x4Mul(factor)
 	}
-	return scales, mins
 }
 
 // packedScales unpacks eight scales and eight minima of 6 bits: see scaleAndMin in package quant.

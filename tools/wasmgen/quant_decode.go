@@ -41,7 +41,7 @@ func (d quantDecode) define() {
 
 // groups decodes the group that is asked for.
 func (d quantDecode) groups(dst, src wasm.I32) {
-	scales, mins := d.groupScales(d.Function, src)
+	scales := d.groupScales(d.Function, src)
 	for group := range 8 {
 		d.If(d.Param("group").Eq(wasm.Int(group)), func() {
 			v := d.unpack(d.Function, src, group)
@@ -50,15 +50,16 @@ func (d quantDecode) groups(dst, src wasm.I32) {
 				return
 			}
 			scale := d.lane(scales, group)
-			d.write(dst, v, [2]wasm.V128{scale, scale}, d.Vec(d.lane(mins, group).F32x4Neg()))
+			d.write(dst, v, [2]wasm.V128{scale, scale}, d.Vec(d.lane(scales, 8+group).F32x4Neg()))
 		})
 	}
 }
 
-// lane is number i of some vectors, in every lane.
-func (d quantDecode) lane(v []wasm.V128, i int) wasm.V128 {
+// lane is scale i, in every lane.
+func (d quantDecode) lane(scales func(i int) wasm.V128, i int) wasm.V128 {
 	n := byte(i % 4)
-	return d.Vec(v[i/4].Words(v[i/4], [4]byte{n, n, n, n}))
+	four := d.Vec(scales(i / 4))
+	return d.Vec(four.Words(four, [4]byte{n, n, n, n}))
 }
 
 // write stores the scale of each 16 values times them, plus a minimum if the format has one.
@@ -66,7 +67,7 @@ func (d quantDecode) write(dst wasm.I32, v [2]wasm.V128, scales [2]wasm.V128, lo
 	for i, bytes := range v {
 		eights := []wasm.V128{bytes.I16x8ExtendLowU(), bytes.I16x8ExtendHighU()}
 		if d.signed() || d.offset != 0 {
-			q := d.Vec(bytes.I8x16Sub(wasm.Repeat(byte(d.offset))))
+			q := d.Vec(bytes.I8x16Sub(d.Const(wasm.Repeat(byte(d.offset)))))
 			eights = []wasm.V128{q.I16x8ExtendLowS(), q.I16x8ExtendHighS()}
 		}
 		for j, eight := range eights {

@@ -117,7 +117,7 @@ func (d *quantDots) words(v wasm.V128, signed bool) [2]wasm.V128 {
 	if signed {
 		return [2]wasm.V128{d.Vec(v.I16x8Shl(8).I16x8ShrS(8)), d.Vec(v.I16x8ShrS(8))}
 	}
-	return [2]wasm.V128{d.Vec(v.And(wasm.Words(0x00ff00ff))), d.Vec(v.I16x8ShrU(8))}
+	return [2]wasm.V128{d.Vec(v.And(d.Const(wasm.Words(0x00ff00ff)))), d.Vec(v.I16x8ShrU(8))}
 }
 
 // dot is the products of 32 bytes of b with block i of a, in four sums.
@@ -139,15 +139,16 @@ func (d *quantDots) dotHalf(b wasm.V128, a [2]wasm.V128, i, half int) wasm.V128 
 func (d *quantDots) largeBlocks(blocks wasm.I32) wasm.V128 {
 	acc, left := d.Vecs(len(d.rows)), d.Int(blocks)
 	d.Loop(func() wasm.I32 {
-		var scales, mins [][]wasm.V128
+		var scales []func(i int) wasm.V128
 		for _, p := range d.rows {
-			s, m := d.groupScales(d.Function, p)
-			scales, mins = append(scales, s), append(mins, m)
+			scales = append(scales, d.groupScales(d.Function, p))
 		}
+		groups := 4 // that four scales belong to
 		if d.halves() {
-			d.addHalves(acc, scales)
-		} else {
-			d.addGroups(acc, scales, mins)
+			groups = 2
+		}
+		for first := 0; first < 8; first += groups {
+			d.addGroups(acc, scales, first, groups)
 		}
 		d.next(8)
 		d.Set(left, left.Sub(wasm.Int(1)))
@@ -158,40 +159,37 @@ func (d *quantDots) largeBlocks(blocks wasm.I32) wasm.V128 {
 	return d.Vec(v.F32x4Add(v.Words(v, [4]byte{2, 3, 2, 3})))
 }
 
-// addGroups adds the products of eight groups, four in the lanes of a vector. The Scales of a are grouped:
-// eight scales, then eight sums.
-func (d *quantDots) addGroups(acc []wasm.V128, scales, mins [][]wasm.V128) {
-	for part := range 2 {
-		sums := make([][]wasm.V128, len(d.rows))
-		for group := 4 * part; group < 4*part+4; group++ {
-			a := d.valuesOfA(group)
-			for r, p := range d.rows {
-				sums[r] = append(sums[r], d.dot(d.unpack(d.Function, p, group), a, group))
-			}
+// addGroups adds the products of the groups that four scales belong to. The Scales of a are grouped: eight
+// scales, then eight sums.
+func (d *quantDots) addGroups(acc []wasm.V128, scales []func(i int) wasm.V128, first, groups int) {
+	ofA := d.scales.Load(4 * first)
+	if d.halves() {
+		pair := d.Vec(d.scales.Load64Zero(4 * first))
+		ofA = d.Vec(pair.Words(pair, [4]byte{0, 0, 1, 1}))
+	}
+	var weights []wasm.V128
+	for r := range d.rows {
+		weights = append(weights, d.Vec(scales[r](first/groups).F32x4Mul(ofA)))
+		if d.min {
+			d.Set(acc[r], acc[r].F32x4Sub(scales[r](2+first/groups).F32x4Mul(d.scales.Load(32+4*first))))
 		}
-		for r := range d.rows {
-			weights := scales[r][part].F32x4Mul(d.scales.Load(16 * part))
-			d.Set(acc[r], acc[r].F32x4Add(sumsOfLanes(d.Function, sums[r]).F32x4ConvertI32x4S().F32x4Mul(weights)))
-			d.Set(acc[r], acc[r].F32x4Sub(mins[r][part].F32x4Mul(d.scales.Load(32+16*part))))
+	}
+	for group := first; group < first+groups; group++ {
+		a := d.valuesOfA(group)
+		for r, p := range d.rows {
+			v := d.unpack(d.Function, p, group)
+			if d.halves() {
+				d.addWeighted(acc[r], d.dotHalf(v[0], a[0], group, 0), weights[r], 2*(group-first))
+				d.addWeighted(acc[r], d.dotHalf(v[1], a[1], group, 1), weights[r], 2*(group-first)+1)
+			} else {
+				d.addWeighted(acc[r], d.dot(v, a, group), weights[r], group-first)
+			}
 		}
 	}
 }
 
-// addHalves adds the products of eight groups, the halves of two in the lanes of a vector.
-func (d *quantDots) addHalves(acc []wasm.V128, scales [][]wasm.V128) {
-	for part := range 4 {
-		sums := make([][]wasm.V128, len(d.rows))
-		for group := 2 * part; group < 2*part+2; group++ {
-			a := d.valuesOfA(group)
-			for r, p := range d.rows {
-				v := d.unpack(d.Function, p, group)
-				sums[r] = append(sums[r], d.dotHalf(v[0], a[0], group, 0), d.dotHalf(v[1], a[1], group, 1))
-			}
-		}
-		of := d.Vec(d.scales.Load64Zero(8 * part))
-		of = d.Vec(of.Words(of, [4]byte{0, 0, 1, 1}))
-		for r := range d.rows {
-			d.Set(acc[r], acc[r].F32x4Add(sumsOfLanes(d.Function, sums[r]).F32x4ConvertI32x4S().F32x4Mul(scales[r][part].F32x4Mul(of))))
-		}
-	}
+// addWeighted adds four sums times lane i of the weights.
+func (d *quantDots) addWeighted(acc, sums, weights wasm.V128, i int) {
+	n := byte(i)
+	d.Set(acc, acc.F32x4Add(sums.F32x4ConvertI32x4S().F32x4Mul(weights.Words(weights, [4]byte{n, n, n, n}))))
 }

@@ -55,7 +55,7 @@ var loops = []loop{
 	{name: "gelu", out: []string{"y"}, in: []string{"x"},
 		body: func(f *wasm.Function, in, _ []wasm.V128) []wasm.V128 {
 			const scale = 2 * 0.7978845608028654 // 2√(2/π): see geluInner
-			inner := in[0].F32x4Mul(wasm.Floats(scale * 0.044715).F32x4Mul(in[0]).F32x4Mul(in[0]).F32x4Add(wasm.Floats(scale)))
+			inner := in[0].F32x4Mul(f.Const(wasm.Floats(scale * 0.044715)).F32x4Mul(in[0]).F32x4Mul(in[0]).F32x4Add(f.Const(wasm.Floats(scale))))
 			return []wasm.V128{in[0].F32x4Mul(sigmoid(f, f.Vec(inner)))}
 		}},
 	{name: "rmsNorm", out: []string{"y"}, in: []string{"x", "w"}, scalars: []string{"rstd"},
@@ -124,22 +124,22 @@ func (l loop) define(m *wasm.Module) {
 // exp is e^x: see Exp in package simd.
 func exp(f *wasm.Function, x wasm.V128) wasm.V128 {
 	x = f.Vec(x)
-	n := f.Vec(x.F32x4Mul(wasm.Floats(math.Log2E)).F32x4Nearest())
-	r := f.Vec(x.F32x4Sub(n.F32x4Mul(wasm.Floats(0.693359375))).F32x4Add(n.F32x4Mul(wasm.Floats(2.12194440e-4))))
+	n := f.Vec(x.F32x4Mul(f.Const(wasm.Floats(math.Log2E))).F32x4Nearest())
+	r := f.Vec(x.F32x4Sub(n.F32x4Mul(f.Const(wasm.Floats(0.693359375)))).F32x4Add(n.F32x4Mul(f.Const(wasm.Floats(2.12194440e-4)))))
 	y := f.Vec(wasm.Floats(1.9875691500e-4))
 	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1} {
-		f.Set(y, y.F32x4Mul(r).F32x4Add(wasm.Floats(c)))
+		f.Set(y, y.F32x4Mul(r).F32x4Add(f.Const(wasm.Floats(c))))
 	}
-	f.Set(y, y.F32x4Mul(r).F32x4Mul(r).F32x4Add(r).F32x4Add(wasm.Floats(1)))
-	power := n.I32x4TruncSatF32x4S().I32x4Add(wasm.Words(127)).I32x4Shl(23)
+	f.Set(y, y.F32x4Mul(r).F32x4Mul(r).F32x4Add(r).F32x4Add(f.Const(wasm.Floats(1))))
+	power := n.I32x4TruncSatF32x4S().I32x4Add(f.Const(wasm.Words(127))).I32x4Shl(23)
 	f.Set(y, y.F32x4Mul(power))
-	f.Set(y, y.AndNot(x.F32x4Lt(wasm.Floats(-87.3))))
-	return f.Vec(wasm.Floats(float32(math.Inf(1))).Bitselect(y, x.F32x4Gt(wasm.Floats(88.7))))
+	f.Set(y, y.AndNot(x.F32x4Lt(f.Const(wasm.Floats(-87.3)))))
+	return f.Vec(f.Const(wasm.Floats(float32(math.Inf(1)))).Bitselect(y, x.F32x4Gt(f.Const(wasm.Floats(88.7)))))
 }
 
 // sigmoid is 1/(1+e^-x).
 func sigmoid(f *wasm.Function, x wasm.V128) wasm.V128 {
-	return f.Vec(wasm.Floats(1).F32x4Div(exp(f, x.F32x4Neg()).F32x4Add(wasm.Floats(1))))
+	return f.Vec(f.Const(wasm.Floats(1)).F32x4Div(exp(f, x.F32x4Neg()).F32x4Add(f.Const(wasm.Floats(1)))))
 }
 
 // adapters is the Go code that calls the loops for slices, and their forms in Go for the last elements.

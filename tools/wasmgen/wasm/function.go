@@ -14,7 +14,8 @@ type Function struct {
 	params            *types.Tuple
 	results           []kind
 	locals            []kind // after the parameters
-	body              []byte
+	constants         map[string]V128
+	start, body       []byte // start sets the constants
 }
 
 // Param returns a parameter that is an integer or an address.
@@ -53,6 +54,21 @@ func (f *Function) Vecs(n int) []V128 {
 	v := make([]V128, n)
 	for i := range v {
 		v[i] = f.Vec(Zero())
+	}
+	return v
+}
+
+// Const returns a variable that holds a constant throughout the function. An engine may otherwise load
+// a constant again wherever it is used.
+func (f *Function) Const(x V128) V128 {
+	v, known := f.constants[string(x)]
+	if !known {
+		if f.constants == nil {
+			f.constants = map[string]V128{}
+		}
+		v = V128(f.variable(v128))
+		f.start = join(f.start, x, []byte{0x21}, v[1:])
+		f.constants[string(x)] = v
 	}
 	return v
 }
@@ -139,7 +155,7 @@ func (f *Function) encoded() []byte {
 	for _, k := range f.locals {
 		locals = append(locals, 1, byte(k))
 	}
-	return sized(join(locals, f.body, []byte{0x0b}))
+	return sized(join(locals, f.start, f.body, []byte{0x0b}))
 }
 
 // forward is the code of a function that calls entry i of the table.
