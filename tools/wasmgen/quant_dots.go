@@ -22,8 +22,8 @@ func defineQuantDots(m *wasm.Module) {
 	}
 }
 
-// quantDots generates the dot products of a row of 8-bit values with all rows of b, a few at a time.
-// The last ones are computed several times where there are fewer.
+// quantDots generates the dot products of a row of 8-bit values with all rows of b. Of small blocks they are
+// computed for four rows at a time, in the lanes of a vector; the last row again where there are fewer.
 type quantDots struct {
 	*wasm.Function
 	blockFormat
@@ -37,7 +37,7 @@ func (d *quantDots) define() {
 	out := output{d.Function, d.FloatParam("beta"), d.Vec(d.FloatParam("beta").Splat())}
 	together := 4
 	if d.large {
-		together = 2
+		together = 1
 	}
 	d.a, d.scales = d.Int(wasm.Int(0)), d.Int(wasm.Int(0))
 	blocks := d.Param("blocks")
@@ -135,61 +135,57 @@ func (d *quantDots) dotHalf(b wasm.V128, a [2]wasm.V128, i, half int) wasm.V128 
 	return d.Vec(sum)
 }
 
-// largeBlocks returns the sums of two rows over blocks of 256 values, in the first lanes.
+// largeBlocks returns the sum of one row over blocks of 256 values, in the first lane.
 func (d *quantDots) largeBlocks(blocks wasm.I32) wasm.V128 {
-	acc, left := d.Vecs(len(d.rows)), d.Int(blocks)
+	acc, left := d.Vec(wasm.Zero()), d.Int(blocks)
 	d.Loop(func() wasm.I32 {
-		var scales []func(i int) wasm.V128
-		for _, p := range d.rows {
-			scales = append(scales, d.groupScales(d.Function, p))
-		}
-		groups := 4 // that four scales belong to
-		if d.halves() {
-			groups = 2
-		}
-		for first := 0; first < 8; first += groups {
-			d.addGroups(acc, scales, first, groups)
+		scales := d.groupScales(d.Function, d.rows[0])
+		for i := range d.groups() {
+			d.addGroups(acc, scales, i)
 		}
 		d.next(8)
 		d.Set(left, left.Sub(wasm.Int(1)))
 		return left
 	})
-	// Lanes 0 and 1 of both rows, plus lanes 2 and 3; then the two of each row.
-	v := d.Vec(acc[0].Words(acc[1], [4]byte{0, 4, 1, 5}).F32x4Add(acc[0].Words(acc[1], [4]byte{2, 6, 3, 7})))
-	return d.Vec(v.F32x4Add(v.Words(v, [4]byte{2, 3, 2, 3})))
+	d.Set(acc, acc.F32x4Add(acc.Words(acc, [4]byte{2, 3, 2, 3})))
+	return d.Vec(acc.F32x4Add(acc.Words(acc, [4]byte{1, 1, 1, 1})))
 }
 
-// addGroups adds the products of the groups that four scales belong to. The Scales of a are grouped: eight
-// scales, then eight sums.
-func (d *quantDots) addGroups(acc []wasm.V128, scales []func(i int) wasm.V128, first, groups int) {
+// groups is how many times four scales a large block has, without the minima.
+func (d *quantDots) groups() int {
+	if d.halves() {
+		return 4
+	}
+	return 2
+}
+
+// addGroups adds the products of the groups that scales [4i,4i+4) belong to. The Scales of a are grouped:
+// eight scales, then eight sums.
+func (d *quantDots) addGroups(acc wasm.V128, scales func(i int) wasm.V128, i int) {
+	groups := 8 / d.groups()
+	first := i * groups
 	ofA := d.scales.Load(4 * first)
 	if d.halves() {
 		pair := d.Vec(d.scales.Load64Zero(4 * first))
-		ofA = d.Vec(pair.Words(pair, [4]byte{0, 0, 1, 1}))
+		ofA = pair.Words(pair, [4]byte{0, 0, 1, 1})
 	}
-	var weights []wasm.V128
-	for r := range d.rows {
-		weights = append(weights, d.Vec(scales[r](first/groups).F32x4Mul(ofA)))
-		if d.min {
-			d.Set(acc[r], acc[r].F32x4Sub(scales[r](2+first/groups).F32x4Mul(d.scales.Load(32+4*first))))
-		}
+	weights := d.Vec(scales(i).F32x4Mul(ofA))
+	if d.min {
+		d.Set(acc, acc.F32x4Sub(scales(2+i).F32x4Mul(d.scales.Load(32+4*first))))
 	}
 	for group := first; group < first+groups; group++ {
-		a := d.valuesOfA(group)
-		for r, p := range d.rows {
-			v := d.unpack(d.Function, p, group)
-			if d.halves() {
-				d.addWeighted(acc[r], d.dotHalf(v[0], a[0], group, 0), weights[r], 2*(group-first))
-				d.addWeighted(acc[r], d.dotHalf(v[1], a[1], group, 1), weights[r], 2*(group-first)+1)
-			} else {
-				d.addWeighted(acc[r], d.dot(v, a, group), weights[r], group-first)
-			}
+		a, v := d.valuesOfA(group), d.unpack(d.Function, d.rows[0], group)
+		if d.halves() {
+			d.addWeighted(acc, d.dotHalf(v[0], a[0], group, 0), weights, 2*(group-first))
+			d.addWeighted(acc, d.dotHalf(v[1], a[1], group, 1), weights, 2*(group-first)+1)
+		} else {
+			d.addWeighted(acc, d.dot(v, a, group), weights, group-first)
 		}
 	}
 }
 
-// addWeighted adds four sums times lane i of the weights.
-func (d *quantDots) addWeighted(acc, sums, weights wasm.V128, i int) {
-	n := byte(i)
+// addWeighted adds four sums times a lane of the weights.
+func (d *quantDots) addWeighted(acc, sums, weights wasm.V128, lane int) {
+	n := byte(lane)
 	d.Set(acc, acc.F32x4Add(sums.F32x4ConvertI32x4S().F32x4Mul(weights.Words(weights, [4]byte{n, n, n, n}))))
 }
