@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs the CPU backend as WebAssembly under node: "make test-wasm". The inner loops with SIMD are compared
-# with their forms in Go, and every kernel with its reference; then a part of them as where there is no SIMD.
-# Without node 18 or newer it is skipped with a message.
+# Runs the CPU backend as WebAssembly under node: "make test-wasm". The inner loops with SIMD, and those with
+# relaxed SIMD where node has it, are compared with their forms in Go, and every kernel with its reference;
+# then a part of the kernels as where there is no SIMD. Without node 18 or newer it is skipped with a message.
 set -eu
 cd "$(dirname "$0")/.."
 skip() {
@@ -13,8 +13,13 @@ command -v node >/dev/null || skip "there is no node"
 
 export GOOS=js GOARCH=wasm PATCHWORK_DEVICES=cpu
 run="$PWD/tools/wasmexec.sh"
-go vet ./shaders/simd ./shaders/quant/simd ./engine/cpu
+part='^(matmul.*|rmsnorm.*|attention|embed_quant|swiglu.*|softmax)$'
+large='TestConformance/Kernels/.*/.*(,_f16_in|_parts|655[0-9][0-9])'
+go vet ./engine ./engine/cpu ./shaders/simd ./shaders/quant/simd
 go build -tags nowebgpu,nodynamic ./vlm/...
-go test -short -exec "$run" ./shaders/simd ./shaders/quant/simd ./engine/cpu
-PATCHWORK_WASM_SIMD=0 go test -short -exec "$run" -run 'TestGemm|TestConformance/(Programs|Kernels/(matmul.*|rmsnorm.*|attention|embed_quant))$' \
-	-skip 'TestConformance/Kernels/.*/.*(,_f16_in|_parts|655[0-9][0-9])' ./engine/cpu
+for level in 1 2; do
+	PATCHWORK_WASM_SIMD=$level go test -short -exec "$run" ./shaders/simd ./shaders/quant/simd
+done
+PATCHWORK_WASM_SIMD=1 go test -short -exec "$run" ./engine/cpu
+PATCHWORK_WASM_SIMD=2 go test -short -exec "$run" -run "TestGemm|TestConformance/Kernels/$part" -skip "$large" ./engine/cpu
+PATCHWORK_WASM_SIMD=0 go test -short -exec "$run" -run "TestGemm|TestConformance/Programs|TestConformance/Kernels/$part" -skip "$large" ./engine/cpu

@@ -10,6 +10,9 @@ import (
 	"patchwork/shaders"
 )
 
+// goName is the name of the matmul in plain Go.
+const goName = "Go (install libopenblas0 for speed)"
+
 // blasMatmul opens OpenBLAS; ok is false where there is none.
 func blasMatmul() (p matmul, ok bool) {
 	lib, sgemm, err := openBLAS()

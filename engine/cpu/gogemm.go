@@ -3,7 +3,7 @@ package cpu
 import "patchwork/shaders"
 
 // goMatmul is the matmul in plain Go, where there is nothing better.
-var goMatmul = matmul{name: "Go (install libopenblas0 for speed)", gemm: goGemm, rows: 16, cols: 16, minWork: blockedWork}
+var goMatmul = matmul{name: goName, gemm: goGemm, rows: 16, cols: 16, minWork: blockedWork}
 
 // goGemm is the matmul in plain Go: a row of c at a time, four rows of b at a time, or four terms.
 func goGemm(g shaders.Gemm) {

@@ -14,8 +14,12 @@ func Tiles() []Tile {
 	if !hasModule {
 		return nil
 	}
+	name := "WebAssembly SIMD"
+	if available() == 2 {
+		name = "WebAssembly relaxed SIMD"
+	}
 	return []Tile{{
-		Name: "WebAssembly SIMD", Rows: 4, Cols: 8, CopyRows: copyRows,
+		Name: name, Rows: 4, Cols: 8, CopyRows: copyRows,
 		Kernels: []Microkernel{microkernel(gemm_1), microkernel(gemm_2), microkernel(gemm_3), microkernel(gemm_4)},
 		Dots:    []DotsKernel{dotsKernel(dots_1), dotsKernel(dots_2), dotsKernel(dots_3), dotsKernel(dots_4)},
 	}}

@@ -2,14 +2,10 @@
 //
 //	node --require node.js wasm_exec_node.js app.wasm
 //
-// PATCHWORK_WASM_SIMD=0 runs them as an engine without SIMD does.
+// PATCHWORK_WASM_SIMD is the level of patchworkSIMD.
 "use strict";
 
 require("./simd.js");
-
-if (process.env.PATCHWORK_WASM_SIMD === "0") {
-	WebAssembly.validate = () => false;
-}
 
 let plain;
 Object.defineProperty(globalThis, "Go", {
@@ -17,7 +13,7 @@ Object.defineProperty(globalThis, "Go", {
 	get: () => class extends plain {
 		constructor() {
 			super();
-			patchworkSIMD(this);
+			patchworkSIMD(this, process.env.PATCHWORK_WASM_SIMD);
 		}
 	},
 });

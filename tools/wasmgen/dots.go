@@ -123,7 +123,7 @@ func (d *dots) add(sums [][]wasm.V128, a, b []wasm.I32, values int, loadA, loadB
 	for j, p := range b {
 		y := d.Vec(loadB(p))
 		for r := range a {
-			d.Set(sums[r][j], sums[r][j].F32x4Add(x[r].F32x4Mul(y)))
+			d.MulAdd(sums[r][j], x[r], y)
 		}
 		d.Set(p, p.Add(wasm.Int(values<<d.shift)))
 	}

@@ -65,7 +65,7 @@ func (g *gemm) sum(valueOfA func(r int) (wasm.I32, int), next func()) {
 			p, n := valueOfA(r)
 			value := g.Vec(p.LoadSplat(n))
 			for i, sum := range row {
-				g.Set(sum, sum.F32x4Add(line[i].F32x4Mul(value)))
+				g.MulAdd(sum, line[i], value)
 			}
 		}
 		next()
@@ -111,7 +111,7 @@ type output struct {
 // store writes the first 16, 8 or 4 bytes of x.
 func (o output) store(size int, p wasm.I32, n int, x wasm.V128) {
 	old := map[int]func(int) wasm.V128{16: p.Load, 8: p.Load64Zero, 4: p.Load32Zero}[size]
-	o.If(o.beta.Ne(wasm.Float(0)), func() { o.Set(x, x.F32x4Add(o.betas.F32x4Mul(old(n)))) })
+	o.If(o.beta.Ne(wasm.Float(0)), func() { o.MulAdd(x, o.betas, old(n)) })
 	if size == 16 {
 		o.Store(p, n, x)
 	} else {

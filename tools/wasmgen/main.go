@@ -33,9 +33,12 @@ func main() {
 }
 
 // define returns the module with all functions. The first is what the Go code asks whether there are any.
-func define() *wasm.Module {
-	m := &wasm.Module{}
-	m.Function("available", "func() int32", "available is 1 where the functions below may be called, else 0.").Return(wasm.Int(1))
+func define(relaxed bool) *wasm.Module {
+	m, level := &wasm.Module{Relaxed: relaxed}, 1
+	if relaxed {
+		level = 2
+	}
+	m.Function("available", "func() int32", "available is 0 where the functions below may not be called, 1, or 2 with relaxed SIMD.").Return(wasm.Int(level))
 	defineGemm(m)
 	defineDots(m)
 	defineTranspose(m)
@@ -47,9 +50,9 @@ func define() *wasm.Module {
 
 // generate returns the text of every file by its name.
 func generate() map[string][]byte {
-	m := define()
+	m := define(false)
 	encode := func(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
-	js := strings.NewReplacer("{{command}}", command, "{{links}}", encode(m.Links()), "{{kernels}}", encode(m.Kernels())).Replace(loader)
+	js := strings.NewReplacer("{{command}}", command, "{{links}}", encode(m.Links()), "{{kernels}}", encode(m.Kernels()), "{{relaxed}}", encode(define(true).Kernels())).Replace(loader)
 	quantised := func(name string) bool { return strings.Contains(name, "Q") }
 	return map[string][]byte{
 		"shaders/wasm/simd.js":               []byte(js),

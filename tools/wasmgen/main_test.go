@@ -27,7 +27,7 @@ func TestValid(t *testing.T) {
 	if err != nil {
 		t.Skip("needs node: ", err)
 	}
-	m := define()
+	m := define(false)
 	for name, data := range map[string][]byte{"links": m.Links(), "kernels": m.Kernels()} {
 		file := filepath.Join(t.TempDir(), name+".wasm")
 		if err := os.WriteFile(file, data, 0o644); err != nil {

@@ -91,9 +91,9 @@ func (d *quantDots) smallBlocks(blocks wasm.I32) wasm.V128 {
 			d.Set(halves, halves.Load32Lane(p, 0, i+1))
 		}
 		weights := widenF16(d.Function, halves.I32x4Shl(16)).F32x4Mul(d.scales.LoadSplat(0))
-		d.Set(acc, acc.F32x4Add(sumsOfLanes(d.Function, sums).F32x4ConvertI32x4S().F32x4Mul(weights)))
+		d.MulAdd(acc, sumsOfLanes(d.Function, sums).F32x4ConvertI32x4S(), weights)
 		if d.min {
-			d.Set(acc, acc.F32x4Add(widenF16(d.Function, halves).F32x4Mul(d.scales.LoadSplat(4))))
+			d.MulAdd(acc, widenF16(d.Function, halves), d.scales.LoadSplat(4))
 		}
 		d.next(1)
 		d.Set(left, left.Sub(wasm.Int(1)))
@@ -102,37 +102,60 @@ func (d *quantDots) smallBlocks(blocks wasm.I32) wasm.V128 {
 	return acc
 }
 
-// valuesOfA loads the 32 values of block i from here on, as words: those with even and those with odd
-// numbers of each 16.
-func (d *quantDots) valuesOfA(i int) (a [2][2]wasm.V128) {
+// quarters are 16 values of a as they are multiplied: the words of those with even and with odd numbers, or
+// all bytes.
+type quarters []wasm.V128
+
+// bytes is true where bytes are multiplied as they are, for which those of b must not be signed.
+func (d *quantDots) bytes() bool { return d.Relaxed && !d.signed() }
+
+// valuesOfA loads the 32 values of block i from here on.
+func (d *quantDots) valuesOfA(i int) (a [2]quarters) {
 	for half := range a {
 		v := d.Vec(d.a.Load(blockBytes*i + 16*half))
-		a[half] = d.words(v, true)
+		if a[half] = (quarters{v}); !d.bytes() {
+			a[half] = d.words(v, true)
+		}
 	}
 	return a
 }
 
 // words widens the even and the odd bytes.
-func (d *quantDots) words(v wasm.V128, signed bool) [2]wasm.V128 {
+func (d *quantDots) words(v wasm.V128, signed bool) quarters {
 	if signed {
-		return [2]wasm.V128{d.Vec(v.I16x8Shl(8).I16x8ShrS(8)), d.Vec(v.I16x8ShrS(8))}
+		return quarters{d.Vec(v.I16x8Shl(8).I16x8ShrS(8)), d.Vec(v.I16x8ShrS(8))}
 	}
-	return [2]wasm.V128{d.Vec(v.And(d.Const(wasm.Words(0x00ff00ff)))), d.Vec(v.I16x8ShrU(8))}
+	return quarters{d.Vec(v.And(d.Const(wasm.Words(0x00ff00ff)))), d.Vec(v.I16x8ShrU(8))}
 }
 
 // dot is the products of 32 bytes of b with block i of a, in four sums.
-func (d *quantDots) dot(b [2]wasm.V128, a [2][2]wasm.V128, i int) wasm.V128 {
-	return d.Vec(d.dotHalf(b[0], a[0], i, 0).I32x4Add(d.dotHalf(b[1], a[1], i, 1)))
+func (d *quantDots) dot(b [2]wasm.V128, a [2]quarters, i int) wasm.V128 {
+	var sums wasm.V128
+	if d.bytes() { // four products of at most 127 · 63 fit in a word
+		sums = a[0][0].I16x8RelaxedDot(b[0]).I16x8Add(a[1][0].I16x8RelaxedDot(b[1])).I32x4ExtaddPairwiseI16x8S()
+	} else {
+		sums = d.dotHalf(b[0], a[0]).I32x4Add(d.dotHalf(b[1], a[1]))
+	}
+	return d.lessOffset(sums, i, 0, 1)
 }
 
-// dotHalf is that of one of the two times 16 bytes, and starts at what the offset subtracts.
-func (d *quantDots) dotHalf(b wasm.V128, a [2]wasm.V128, i, half int) wasm.V128 {
-	w := d.words(b, d.signed())
-	sum := w[0].I32x4DotI16x8S(a[0]).I32x4Add(w[1].I32x4DotI16x8S(a[1]))
-	if d.offset != 0 {
-		sum = sum.I32x4Add(d.a.Load(blockBytes*i + startsAt + 16*half))
+// dotHalf is the products of 16 bytes of b with as many of a.
+func (d *quantDots) dotHalf(b wasm.V128, a quarters) wasm.V128 {
+	if d.bytes() {
+		return a[0].I16x8RelaxedDot(b).I32x4ExtaddPairwiseI16x8S()
 	}
-	return d.Vec(sum)
+	w := d.words(b, d.signed())
+	return w[0].I32x4DotI16x8S(a[0]).I32x4Add(w[1].I32x4DotI16x8S(a[1]))
+}
+
+// lessOffset adds the Starts of halves of block i of a.
+func (d *quantDots) lessOffset(sums wasm.V128, i int, halves ...int) wasm.V128 {
+	if d.offset != 0 {
+		for _, half := range halves {
+			sums = sums.I32x4Add(d.a.Load(blockBytes*i + startsAt + 16*half))
+		}
+	}
+	return d.Vec(sums)
 }
 
 // largeBlocks returns the sum of one row over blocks of 256 values, in the first lane.
@@ -176,8 +199,9 @@ func (d *quantDots) addGroups(acc wasm.V128, scales func(i int) wasm.V128, i int
 	for group := first; group < first+groups; group++ {
 		a, v := d.valuesOfA(group), d.unpack(d.Function, d.rows[0], group)
 		if d.halves() {
-			d.addWeighted(acc, d.dotHalf(v[0], a[0], group, 0), weights, 2*(group-first))
-			d.addWeighted(acc, d.dotHalf(v[1], a[1], group, 1), weights, 2*(group-first)+1)
+			for half := range 2 {
+				d.addWeighted(acc, d.lessOffset(d.dotHalf(v[half], a[half]), group, half), weights, 2*(group-first)+half)
+			}
 		} else {
 			d.addWeighted(acc, d.dot(v, a, group), weights, group-first)
 		}
@@ -187,5 +211,5 @@ func (d *quantDots) addGroups(acc wasm.V128, scales func(i int) wasm.V128, i int
 // addWeighted adds four sums times a lane of the weights.
 func (d *quantDots) addWeighted(acc, sums, weights wasm.V128, lane int) {
 	n := byte(lane)
-	d.Set(acc, acc.F32x4Add(sums.F32x4ConvertI32x4S().F32x4Mul(weights.Words(weights, [4]byte{n, n, n, n}))))
+	d.MulAdd(acc, sums.F32x4ConvertI32x4S(), weights.Words(weights, [4]byte{n, n, n, n}))
 }

@@ -2,7 +2,7 @@
 
 package simd
 
-// available is 1 where the functions below may be called, else 0.
+// available is 0 where the functions below may not be called, 1, or 2 with relaxed SIMD.
 //
 //go:wasmimport patchwork available
 //go:noescape

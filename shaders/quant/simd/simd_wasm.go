@@ -9,6 +9,7 @@ func Sets() []Set {
 	if available() == 0 {
 		return nil
 	}
+	// Relaxed SIMD has the same kernels, by other instructions.
 	return []Set{{Name: "WebAssembly SIMD", Formats: [...]Format{
 		quant.Q8_0: {Dots: dots(dotsQ8_0), Decode: decoder(decodeQ8_0)},
 		quant.Q4_0: {Offset: 8, Dots: dots(dotsQ4_0), Decode: decoder(decodeQ4_0)},

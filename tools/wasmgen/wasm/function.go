@@ -10,6 +10,7 @@ import (
 
 // Function is a function while it is generated.
 type Function struct {
+	Relaxed           bool // see Module
 	name, doc, source string
 	params            *types.Tuple
 	results           []kind
@@ -84,6 +85,15 @@ func (f *Function) Set(variable, x value) {
 		panic(f.name + ": assignment to what is no variable of that type")
 	}
 	f.emit(x.code(), []byte{0x21}, variable.code()[1:])
+}
+
+// MulAdd adds x·y to a variable, in relaxed SIMD with one rounding where the processor can.
+func (f *Function) MulAdd(variable, x, y V128) {
+	if f.Relaxed {
+		f.Set(variable, V128(join(x, y, variable, simd(0x105))))
+	} else {
+		f.Set(variable, variable.F32x4Add(x.F32x4Mul(y)))
+	}
 }
 
 // Store writes 16 bytes, n bytes after p.

@@ -20,12 +20,16 @@ const Imports = "patchwork"
 
 // Module is a list of functions. The first must have no parameters: until Kernels are instantiated it
 // returns 0, and all others must not be called.
-type Module struct{ functions []*Function }
+type Module struct {
+	// Relaxed: with the instructions of relaxed SIMD, which newer engines have.
+	Relaxed   bool
+	functions []*Function
+}
 
 // Function starts a function of the given type in Go, of parameters that are int32, float32 or pointers.
 func (m *Module) Function(name, source, doc string) *Function {
 	s := signature(source)
-	f := &Function{name: name, doc: doc, source: source, params: s.Params()}
+	f := &Function{Relaxed: m.Relaxed, name: name, doc: doc, source: source, params: s.Params()}
 	for i := range s.Results().Len() {
 		f.results = append(f.results, kindOf(s.Results().At(i).Type()))
 	}
