@@ -129,6 +129,10 @@ test-validation: ## check kernels, training and answers under Vulkan's validatio
 test-arm64: ## check the inner loops for arm64 and vlmtool under qemu (under a minute)
 	@tools/testarm64.sh
 
+.PHONY: test-wasm
+test-wasm: ## check the CPU backend as WebAssembly under node (a few minutes)
+	@tools/testwasm.sh
+
 # PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed.
 .PHONY: test-wine
 test-wine: ## check the build for Windows with Vulkan under Wine

@@ -1,4 +1,4 @@
-//go:build !windows
+//go:build !windows && !js
 
 package cpu
 
@@ -9,6 +9,9 @@ import (
 
 	"patchwork/shaders"
 )
+
+// goName is the name of the matmul in plain Go.
+const goName = "Go (install libopenblas0 for speed)"
 
 // blasMatmul opens OpenBLAS; ok is false where there is none.
 func blasMatmul() (p matmul, ok bool) {

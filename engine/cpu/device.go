@@ -15,6 +15,9 @@ import (
 	"patchwork/shaders"
 )
 
+// oneThread: WebAssembly has one thread, whatever is asked for, and goroutines that are not preempted.
+const oneThread = runtime.GOARCH == "wasm"
+
 // Device is the CPU as an engine device.
 type Device struct {
 	engine.MemoryStats
@@ -24,7 +27,7 @@ type Device struct {
 // Open returns the CPU device with the given number of threads, or one per core when
 // threads is 0.
 func Open(threads int) *Device {
-	if threads <= 0 {
+	if threads <= 0 || oneThread {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	return &Device{host: newHost(threads, bestMatmul())}
@@ -42,8 +45,12 @@ func (d *Device) Info() engine.Info {
 
 // Allocate reserves zeroed memory.
 func (d *Device) Allocate(bytes int64, what string) (m engine.Memory, err error) {
-	if total := engine.HostMemory(); total > 0 && bytes > total {
-		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: total}
+	available := engine.HostMemory()
+	if oneThread { // where Go's heap ends, the program does
+		available = engine.FreeHostMemory()
+	}
+	if available > 0 && bytes > available {
+		return nil, &engine.OutOfMemoryError{Device: "cpu", What: what, Asked: bytes, Available: available}
 	}
 	allocated := d.newMemory(bytes)
 	if allocated == nil {
@@ -200,6 +207,9 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	return e.host.runProgram(&e.spin, func() error {
 		begin := time.Now()
 		for i := range e.calls {
+			if oneThread {
+				runtime.Gosched() // to what would cancel ctx
+			}
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -1,5 +1,6 @@
 // Package simd holds the inner loops of the kernels' CPU forms: in assembly for
-// processors with AVX2, AVX-512 or NEON, written by tools/simdgen, in Go elsewhere.
+// processors with AVX2, AVX-512 or NEON, written by tools/simdgen, as WebAssembly with SIMD, written by
+// tools/wasmgen, in Go elsewhere.
 package simd
 
 // transposeRest transposes columns [from,cols) of src.

@@ -1,5 +1,6 @@
 // Package simd holds the inner loops of matmuls by quantised matrices: in assembly for
-// processors with AVX2, AVX-512 VNNI or NEON, written by tools/simdgen.
+// processors with AVX2, AVX-512 VNNI or NEON, written by tools/simdgen, and as WebAssembly with SIMD, written
+// by tools/wasmgen.
 package simd
 
 import (
