@@ -53,13 +53,9 @@ func (g *Graph) moveRows(kernel *shaders.Kernel, index *Tensor, x, y engine.View
 	g.record(kernel, shaders.GatherRowsParams{Rows: rows, Cols: uint32(cols)}, index.View(), x, y)
 }
 
-// AttentionPaged is Attention of q [1,T,H,D] over a cache: of one token of each of T sequences, or of the
-// last T tokens of one; intervals (int32 [T,4]) count the sequence's tokens.
+// AttentionPaged is Attention of q [1,B,H,D], one token of each of B sequences, over a cache; intervals
+// (int32 [B,4]) count the sequence's tokens.
 func (g *Graph) AttentionPaged(q *Tensor, cache PagedKV, intervals *Tensor, scale float64) *Tensor {
-	if cache.Pages == nil {
-		k, v := g.readPages(cache)
-		return g.Attention(q, k, v, intervals, scale)
-	}
 	batch, heads, d := q.Shape[1], q.Shape[2], q.Shape[3]
 	pages := cache.Pages.Size() / batch
 	check(q.Shape[0] == 1 && intervals.Size() == 4*batch, "attention over pages", "q [1,B,H,D] and intervals [B,4]", q, intervals)
@@ -73,8 +69,9 @@ func (g *Graph) AttentionPaged(q *Tensor, cache PagedKV, intervals *Tensor, scal
 	return y
 }
 
-// readPages copies a sequence's keys and values to one piece each, [1,capacity,K,D].
-func (g *Graph) readPages(c PagedKV) (keys, values *Tensor) {
+// ReadPages copies a sequence's keys and values to one piece each, [1,capacity,K,D], for Attention of its
+// tokens.
+func (g *Graph) ReadPages(c PagedKV) (keys, values *Tensor) {
 	read := func(t *Tensor) *Tensor {
 		y := g.New(t.Name(), 1, c.Read.Size(), t.Shape[2], t.Shape[3])
 		g.moveRows(shaders.GatherRows, c.Read, t.View(), y.View(), shaders.Count{Max: uint32(c.Read.Size()), Slot: uint32(c.UsedSlot)}, t.Shape[2]*t.Shape[3])

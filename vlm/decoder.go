@@ -119,7 +119,12 @@ func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, 
 		return l.attend(g, q, k, v, c, i, trace)
 	}
 	kind, cache := c.kinds[l.Attention], c.paged.layer(i)
-	y := g.AttentionPaged(l.qkv.ForwardPaged(g, x, kind.rope, cache), cache, kind.intervals, l.Scale)
+	q := l.qkv.ForwardPaged(g, x, kind.rope, cache)
+	if cache.Pages == nil {
+		k, v := g.ReadPages(cache)
+		return l.attend(g, q, k, v, c, i, trace)
+	}
+	y := g.AttentionPaged(q, cache, kind.intervals, l.Scale)
 	return y.Reshape(x.Shape[0], l.o.Weight.Shape[1])
 }
 

@@ -69,6 +69,7 @@ type PagedInputs struct {
 	Pages      *nn.Tensor // [T, n], of every sequence; nil for a call with tokens of one
 	Read       *nn.Tensor // [n], the rows of the one sequence's tokens
 	Last       *nn.Tensor // [1], the token of the one sequence whose logits are computed
+	Observe    Observer   // of every layer, in a call with tokens of one sequence; nil: none
 
 	// By kind of attention: [T, 4] and [positions, head size].
 	Intervals, RoPE []*nn.Tensor
@@ -85,7 +86,7 @@ func (in *PagedInputs) layer(i int) nn.PagedKV {
 // of every sequence's token, as nn.LogitRows' [T, V], or of one token of the one sequence, [1, V].
 func (m *Model) PagedLogits(g *nn.Graph, in PagedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features, m.Config.Text.EmbeddingScale())
-	c := attentionContext{paged: &in}
+	c := attentionContext{paged: &in, observe: in.Observe}
 	for i, table := range in.RoPE {
 		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: in.Positions}, in.Intervals[i]})
 	}
