@@ -202,11 +202,13 @@ func TestTools(t *testing.T) {
 
 // TestCancel: the scheduler learns that a client has left.
 func TestCancel(t *testing.T) {
-	for _, stream := range []string{"true", "false"} {
+	for _, c := range [][2]string{
+		{chatPath, also(`"stream":true`)}, {chatPath, also(`"stream":false`)}, {attentionPath, answered(jsonOf([]object{imagePart(red)}), `"red"`)},
+	} {
 		script := &scripted{waits: true, begun: make(chan struct{}), left: make(chan struct{})}
 		s := serveBy(small(), script)
 		ctx, cancel := context.WithCancel(t.Context())
-		r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+chatPath, strings.NewReader(also(`"stream":`+stream)))
+		r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+c[0], strings.NewReader(c[1]))
 		require.NoError(t, err)
 		done := make(chan struct{})
 		go func() {
