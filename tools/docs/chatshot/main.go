@@ -1,5 +1,5 @@
 // Command chatshot takes a screenshot of the chat page of "vlmtool serve", docs/chat.png: it asks a model
-// about a picture and where it looked, in light and in dark colors. It needs a Chromium on PATH.
+// about a picture, in light and in dark colors, and in the dark where it looked. It needs a Chromium on PATH.
 //
 //	go run ./tools/docs/chatshot --model demo/model --image demo/example.png --out docs/chat.png
 package main
@@ -36,10 +36,10 @@ func main() {
 	pflag.StringVar(&s.vlmtool, "vlmtool", "bin/vlmtool", "path of vlmtool")
 	pflag.StringVar(&s.model, "model", "demo/model", "model to ask")
 	pflag.StringVar(&s.picture, "image", "demo/example.png", "picture to ask about")
-	pflag.StringSliceVar(&s.questions, "question", []string{"what color is the triangle?", "how many shapes are there?"}, "questions to ask")
-	pflag.StringVar(&s.word, "word", "blue", "word of the answers to choose, to see where the model looked; empty: none")
+	pflag.StringSliceVar(&s.questions, "question", []string{"what shape is green?", "what color is the triangle?"}, "questions to ask")
+	pflag.StringVar(&s.word, "word", "square", "word of an answer to choose in the dark page, to see where the model looked; empty: none")
 	pflag.IntVar(&s.width, "width", 640, "width of the page in points")
-	pflag.IntVar(&s.height, "height", 680, "height of the page in points")
+	pflag.IntVar(&s.height, "height", 640, "height of the page in points")
 	out := pflag.String("out", "docs/chat.png", "PNG to write")
 	pflag.Parse()
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -99,8 +99,13 @@ func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, colors); err != nil {
 		return nil, err
 	}
-	err := chromedp.Do(ctx,
-		chromedp.EmulateViewport(int64(s.width), int64(s.height), chromedp.EmulateScale(2)), chromedp.Navigate(url), chromedp.SetUploadFiles("#file", []string{s.picture}), chromedp.WaitVisible("#attached img"))
+	err := chromedp.Do(ctx, chromedp.EmulateViewport(int64(s.width), int64(s.height), chromedp.EmulateScale(2)), chromedp.Navigate(url))
+	if err == nil { // until the page knows that the model takes pictures
+		_, err = chromedp.Run(ctx, chromedp.Poll[bool]("document.querySelector('#file').accept !== ''"))
+	}
+	if err == nil {
+		err = chromedp.Do(ctx, chromedp.SetUploadFiles("#file", []string{s.picture}), chromedp.WaitVisible("#attached img"))
+	}
 	for i, question := range s.questions {
 		if err == nil {
 			err = chromedp.Do(ctx, chromedp.SendKeys("#text", question), chromedp.Click("#send"))
@@ -109,7 +114,7 @@ func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image
 			_, err = chromedp.Run(ctx, chromedp.Poll[bool](fmt.Sprintf("document.querySelectorAll('.turn').length === %d && !document.querySelector('.waiting')", 2*i+2)))
 		}
 	}
-	if err == nil && s.word != "" {
+	if err == nil && s.word != "" && scheme == "dark" {
 		choose := fmt.Sprintf("[...document.querySelectorAll('.word')].find(word => word.textContent === %q).click()", s.word)
 		err = chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](choose), chromedp.WaitVisible(".map"))
 	}

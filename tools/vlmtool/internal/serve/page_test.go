@@ -127,8 +127,8 @@ func TestPageShowsAttention(t *testing.T) {
 		t.Error("the server was asked before a word was chosen")
 	}
 	do(chromedp.Click(".word:nth-of-type(3)"))
-	wait(`document.querySelector('.word[aria-pressed=true]')?.textContent === 'red' && document.querySelector('.look strong')?.textContent.includes('red')`)
-	wait(`document.querySelector('.look').textContent.includes('75% of the attention')`)
+	wait(`document.querySelector('.word[aria-pressed=true]')?.textContent === 'red' && document.querySelector('.look').textContent.includes('“red”')`)
+	wait(`document.querySelector('.look').textContent.includes('75% of attention')`)
 	// The token " red" is the third: its patch is row 4, column 5; the model saw the middle half of the picture.
 	brightest := `(() => {
 		const map = document.querySelector('.picture .map'), cells = map.getContext('2d').getImageData(0, 0, map.width, map.height).data
@@ -175,7 +175,7 @@ func TestPageAttentionFails(t *testing.T) {
 	}`), chromedp.Click(".word"))
 	wait(`document.querySelector('.look.error')?.textContent === 'no memory left' && !document.querySelector('.word[aria-pressed=true]')`)
 	do(chromedp.Click(".word"))
-	wait(`document.querySelector('.map') && document.querySelector('.look').textContent.includes('0.0% of the attention')`)
+	wait(`document.querySelector('.map') && document.querySelector('.look').textContent.includes('0.0% of attention')`)
 	do(chromedp.Click(".again"))
 	wait(`document.querySelectorAll('.word').length === 1 && !document.querySelector('.map')`)
 }

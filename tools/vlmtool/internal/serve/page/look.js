@@ -150,16 +150,13 @@ function show({ images, tokens }, word, frames, caption) {
     const copy = framed(picture);
     overlay(copy, image, maps[i], most);
     copies.append(copy);
+    picture.decode().then(() => caption.scrollIntoView({ block: "nearest" }), () => {}); // now that it has its size
   });
   const percent = share => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
   caption.replaceChildren(
-    element("strong", "", `“${word.text}”`),
-    element("span", "", `${percent(mean(token => token.image))} of the attention was on the ${images.length > 1 ? "pictures" : "picture"}`),
+    element("span", "", `“${word.text}”: ${percent(mean(token => token.image))} of attention on the ${images.length > 1 ? "pictures" : "picture"}`),
     element("span", "scale", `up to ${percent(most)} on a patch`));
-  if (copies.childElementCount > 0) {
-    caption.append(copies);
-    caption.scrollIntoView({ block: "nearest" });
-  }
+  if (copies.childElementCount > 0) caption.append(copies);
 }
 
 // visible reports whether a frame is within its scrolled parent.
@@ -176,7 +173,7 @@ function overlay(frame, { rows, columns, region }, weights, most) {
   const context = canvas.getContext("2d"), cells = context.createImageData(columns, rows);
   weights.forEach((weight, i) => {
     const share = most > 0 ? weight / most : 0;
-    cells.data.set([...colour(share), 40 + 190 * Math.sqrt(share)], 4 * i);
+    cells.data.set([...colour(share), 230 * Math.sqrt(share)], 4 * i);
   });
   context.putImageData(cells, 0, 0);
   for (const side of ["left", "top", "width", "height"]) canvas.style[side] = `${100 * region[side]}%`;
