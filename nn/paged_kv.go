@@ -36,11 +36,23 @@ func (l NormQKV) ForwardPaged(g *Graph, x *Tensor, rope RoPE, cache PagedKV) (q 
 	} else {
 		q, k, v = l.forwardSeparate(g, l.Norm.Forward(g, x), layout)
 	}
-	cols := k.Size() / int(x.rows().Max)
-	for _, pair := range [][2]*Tensor{{k, cache.Keys}, {v, cache.Values}} {
-		g.moveRows(shaders.ScatterRows, cache.Write, pair[0].View(), pair[1].View(), x.rows(), cols)
-	}
+	g.writePages(cache, k, v, x.rows())
 	return q
+}
+
+// RotatePaged is ForwardPaged after the projections.
+func (l NormQKV) RotatePaged(g *Graph, q, k, v *Tensor, rope RoPE, cache PagedKV) *Tensor {
+	rows := q.rows()
+	q, k, v = l.Rotate(g, q, k, v, rope)
+	g.writePages(cache, k, v, rows)
+	return q
+}
+
+// writePages writes keys and values to their rows of the cache.
+func (g *Graph) writePages(cache PagedKV, k, v *Tensor, rows shaders.Count) {
+	for _, pair := range [][2]*Tensor{{k, cache.Keys}, {v, cache.Values}} {
+		g.moveRows(shaders.ScatterRows, cache.Write, pair[0].View(), pair[1].View(), rows, k.Size()/int(rows.Max))
+	}
 }
 
 // moveRows gathers or scatters rows of cols elements. Two types of 16 bits are converted by way of 32.

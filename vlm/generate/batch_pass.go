@@ -73,6 +73,7 @@ func (b *Batch) setPiece(p *pass, s *Sequence, end int) {
 	lo := s.at
 	piece := part(s.layout, lo, end)
 	p.setTokens(piece)
+	p.divideTokens(piece)
 	for i, kind := range b.Config.Text.AttentionKinds() {
 		copy(p.sections[intervalsSection(i)], kind.Intervals(piece.Intervals, piece.Positions, end-lo, lo))
 	}
@@ -141,7 +142,7 @@ func (b *Batch) pass(kind batchPass) (*pass, error) {
 // planPass records a pass that reads at most capacity keys of a sequence. With a probe it computes the
 // attention of its tokens instead of logits.
 func (b *Batch) planPass(kind batchPass, capacity int, probe *vlm.AttentionProbe) (*pass, *engine.Plan, error) {
-	p := &pass{size: kind.size, sections: map[string][]int32{}}
+	p := &pass{size: kind.size, sections: map[string][]int32{}, experts: b.Config.ImageExperts && kind.prompt}
 	kinds := b.Config.Text.AttentionKinds()
 	of := inputSection{"pages", kind.size * capacity / vlm.PageRows}
 	if kind.prompt {
@@ -156,6 +157,9 @@ func (b *Batch) planPass(kind batchPass, capacity int, probe *vlm.AttentionProbe
 		}
 		if b.vectors != nil {
 			in.Features = b.vectors.Features()
+		}
+		if p.experts {
+			in.ImageTokens, in.OtherTokens = input("image tokens", kind.size), input("other tokens", kind.size)
 		}
 		if kind.prompt {
 			in.Read = input("read", capacity)
