@@ -105,11 +105,7 @@ func (s *server) attention(w http.ResponseWriter, r *http.Request, body *request
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 	defer cancel()
-	answer, err := s.submit(ctx, r, request[0])
-	if err != nil {
-		return err
-	}
-	e, err := answer.Next(ctx)
+	answer, e, err := s.begin(ctx, r, request[0])
 	if err != nil {
 		return err
 	}

@@ -200,11 +200,7 @@ func (s *server) chatCompletions(w http.ResponseWriter, r *http.Request, body *r
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 	defer cancel()
-	answer, err := s.submit(ctx, r, request[0])
-	if err != nil {
-		return err
-	}
-	first, err := answer.Next(ctx) // while it waits, an error still has a status
+	answer, first, err := s.begin(ctx, r, request[0])
 	if err != nil {
 		return err
 	}

@@ -200,6 +200,16 @@ func (s *server) submit(ctx context.Context, r *http.Request, request serve.Requ
 	return s.scheduler.Submit(ctx, request)
 }
 
+// begin queues a request and waits for the first part of its answer: until then, an error still has a status.
+func (s *server) begin(ctx context.Context, r *http.Request, request serve.Request) (*serve.Answer, serve.Event, error) {
+	answer, err := s.submit(ctx, r, request)
+	if err != nil {
+		return nil, serve.Event{}, err
+	}
+	first, err := answer.Next(ctx)
+	return answer, first, err
+}
+
 // modalities are what the model takes.
 func (m model) modalities() []string {
 	all := []string{"text"}
