@@ -115,8 +115,7 @@ func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image
 		}
 	}
 	if err == nil && s.word != "" && scheme == "dark" {
-		choose := fmt.Sprintf("[...document.querySelectorAll('.word')].find(word => word.textContent === %q).click()", s.word)
-		err = chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](choose), chromedp.WaitVisible(".map"))
+		err = s.choose(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -126,6 +125,19 @@ func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image
 		return nil, err
 	}
 	return png.Decode(bytes.NewReader(data))
+}
+
+// choose chooses the word, and waits for its map.
+func (s shot) choose(ctx context.Context) error {
+	click := fmt.Sprintf("[...document.querySelectorAll('.word')].some(word => word.textContent === %q && (word.click(), true))", s.word)
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[bool](click))
+	if err == nil && !found {
+		err = fmt.Errorf("no answer has the word %q", s.word)
+	}
+	if err != nil {
+		return err
+	}
+	return chromedp.Do(ctx, chromedp.WaitVisible(".map"))
 }
 
 // freeAddress returns an address at which nobody listens.
