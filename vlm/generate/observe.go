@@ -25,7 +25,7 @@ type observed struct {
 const observedTokens = 64
 
 // maxProbeBytes limits the memory of the groups of keys, which grows with the patches times the tokens.
-const maxProbeBytes = 512 << 20
+const maxProbeBytes = 256 << 20
 
 // ProbeError reports a conversation with too many patches and tokens for their attention.
 type ProbeError struct {
