@@ -179,3 +179,34 @@ func TestPageAttentionFails(t *testing.T) {
 	do(chromedp.Click(".again"))
 	wait(`document.querySelectorAll('.word').length === 1 && !document.querySelector('.map')`)
 }
+
+// TestPageCopiesPictures: where the pictures are scrolled out of view, their maps are below the answer too. The
+// conversation's later answers have the pictures of all questions, and going on removes a map.
+func TestPageCopiesPictures(t *testing.T) {
+	script := &scripted{events: []serve.Event{{Text: "red"}, {Finish: "stop"}}, attention: planted(40)}
+	for i := range script.attention { // of two pictures
+		script.attention[i].Patches = append(make([]float64, 64), script.attention[i].Patches...)
+	}
+	do, wait := openPage(t, script)
+	do(chromedp.EmulateViewport(360, 560))
+	wait(`document.title === 'tiny'`)
+	picture := greyPicture(t, 64, 64)
+	for i := range 4 {
+		if i < 2 {
+			do(chromedp.SetUploadFiles("#file", []string{picture}))
+			wait(`document.querySelector('#attached img')`)
+		}
+		do(chromedp.SendKeys("#text", "what color is it?"+kb.Enter))
+		wait(fmt.Sprintf(`document.querySelectorAll('.word').length === %d`, i+1))
+	}
+	do(chromedp.Click(".turn:last-child .word"))
+	wait(`document.querySelectorAll('.user .map').length === 2 && document.querySelectorAll('.turn:last-child .copies .map').length === 2`)
+	wait(`document.querySelector('.turn:last-child .look').textContent.includes('on the pictures')`)
+	wait(`document.documentElement.scrollWidth <= 360`)
+	do(chromedp.KeyEvent(kb.Escape))
+	wait(`!document.querySelector('.map, .copies')`)
+	do(chromedp.Click(".turn:last-child .word"))
+	wait(`document.querySelector('.map')`)
+	do(chromedp.SendKeys("#text", "are you sure?"+kb.Enter))
+	wait(`document.querySelectorAll('.word').length === 5 && !document.querySelector('.map, .copies, .word[aria-pressed=true]')`)
+}
