@@ -36,11 +36,23 @@ func (l NormQKV) ForwardPaged(g *Graph, x *Tensor, rope RoPE, cache PagedKV) (q 
 	} else {
 		q, k, v = l.forwardSeparate(g, l.Norm.Forward(g, x), layout)
 	}
-	cols := k.Size() / int(x.rows().Max)
-	for _, pair := range [][2]*Tensor{{k, cache.Keys}, {v, cache.Values}} {
-		g.moveRows(shaders.ScatterRows, cache.Write, pair[0].View(), pair[1].View(), x.rows(), cols)
-	}
+	g.writePages(cache, k, v, x.rows())
 	return q
+}
+
+// RotatePaged is ForwardPaged after the projections.
+func (l NormQKV) RotatePaged(g *Graph, q, k, v *Tensor, rope RoPE, cache PagedKV) *Tensor {
+	rows := q.rows()
+	q, k, v = l.Rotate(g, q, k, v, rope)
+	g.writePages(cache, k, v, rows)
+	return q
+}
+
+// writePages writes keys and values to their rows of the cache.
+func (g *Graph) writePages(cache PagedKV, k, v *Tensor, rows shaders.Count) {
+	for _, pair := range [][2]*Tensor{{k, cache.Keys}, {v, cache.Values}} {
+		g.moveRows(shaders.ScatterRows, cache.Write, pair[0].View(), pair[1].View(), rows, k.Size()/int(rows.Max))
+	}
 }
 
 // moveRows gathers or scatters rows of cols elements. Two types of 16 bits are converted by way of 32.
@@ -53,13 +65,9 @@ func (g *Graph) moveRows(kernel *shaders.Kernel, index *Tensor, x, y engine.View
 	g.record(kernel, shaders.GatherRowsParams{Rows: rows, Cols: uint32(cols)}, index.View(), x, y)
 }
 
-// AttentionPaged is Attention of q [1,T,H,D] over a cache: of one token of each of T sequences, or of the
-// last T tokens of one; intervals (int32 [T,4]) count the sequence's tokens.
+// AttentionPaged is Attention of q [1,B,H,D], one token of each of B sequences, over a cache; intervals
+// (int32 [B,4]) count the sequence's tokens.
 func (g *Graph) AttentionPaged(q *Tensor, cache PagedKV, intervals *Tensor, scale float64) *Tensor {
-	if cache.Pages == nil {
-		k, v := g.readPages(cache)
-		return g.Attention(q, k, v, intervals, scale)
-	}
 	batch, heads, d := q.Shape[1], q.Shape[2], q.Shape[3]
 	pages := cache.Pages.Size() / batch
 	check(q.Shape[0] == 1 && intervals.Size() == 4*batch, "attention over pages", "q [1,B,H,D] and intervals [B,4]", q, intervals)
@@ -73,8 +81,9 @@ func (g *Graph) AttentionPaged(q *Tensor, cache PagedKV, intervals *Tensor, scal
 	return y
 }
 
-// readPages copies a sequence's keys and values to one piece each, [1,capacity,K,D].
-func (g *Graph) readPages(c PagedKV) (keys, values *Tensor) {
+// ReadPages copies a sequence's keys and values to one piece each, [1,capacity,K,D], for Attention of its
+// tokens.
+func (g *Graph) ReadPages(c PagedKV) (keys, values *Tensor) {
 	read := func(t *Tensor) *Tensor {
 		y := g.New(t.Name(), 1, c.Read.Size(), t.Shape[2], t.Shape[3])
 		g.moveRows(shaders.GatherRows, c.Read, t.View(), y.View(), shaders.Count{Max: uint32(c.Read.Size()), Slot: uint32(c.UsedSlot)}, t.Shape[2]*t.Shape[3])

@@ -114,7 +114,7 @@ func (l *decoderLayer) forward(g *nn.Graph, x *nn.Tensor, c attentionContext, i 
 
 // attention is that of layer number i over the hidden states x [B·T, D], with all before it: [B·T, H·D].
 func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, i int, trace Trace) *nn.Tensor {
-	if c.paged == nil {
+	if c.paged == nil || c.paged.Pages == nil {
 		q, k, v := l.project(g, x, c, i)
 		return l.attend(g, q, k, v, c, i, trace)
 	}
@@ -123,10 +123,17 @@ func (l *decoderLayer) attention(g *nn.Graph, x *nn.Tensor, c attentionContext, 
 	return y.Reshape(x.Shape[0], l.o.Weight.Shape[1])
 }
 
-// project returns queries [B,T,H,D], and keys and values [B,T,K,D], or all of the cache, [1,capacity,K,D].
+// project returns queries [B,T,H,D], and keys and values [B,T,K,D], or all of the cache, or of the sequence in
+// its pages, [1,capacity,K,D].
 func (l *decoderLayer) project(g *nn.Graph, x *nn.Tensor, c attentionContext, i int) (q, k, v *nn.Tensor) {
 	rope := c.kinds[l.Attention].rope
-	if c.cache == nil {
+	switch {
+	case c.paged != nil:
+		cache := c.paged.layer(i)
+		q = l.qkv.ForwardPaged(g, x, rope, cache)
+		k, v = g.ReadPages(cache)
+		return q, k, v
+	case c.cache == nil:
 		return l.qkv.Forward(g, x, rope)
 	}
 	return l.qkv.ForwardCached(g, x, rope, c.cache.layer(i))

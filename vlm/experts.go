@@ -66,7 +66,13 @@ func (l *decoderLayer) projectExperts(g *nn.Graph, x *nn.Tensor, xs []*nn.Tensor
 	}
 	q, k, v = put(qi, qo), put(ki, ko), put(vi, vo)
 	rope := c.kinds[l.Attention].rope
-	if c.cache == nil {
+	switch {
+	case c.paged != nil:
+		cache := c.paged.layer(i)
+		q = l.qkv.RotatePaged(g, q, k, v, rope, cache)
+		k, v = g.ReadPages(cache)
+		return q, k, v
+	case c.cache == nil:
 		return l.qkv.Rotate(g, q, k, v, rope)
 	}
 	return l.qkv.RotateCached(g, q, k, v, rope, c.cache.layer(i))

@@ -27,9 +27,6 @@ func NewPagedCache(m *Model, pages int) (*PagedCache, error) {
 	if !ok || t != m.Storage() {
 		return nil, fmt.Errorf("keys and values of several conversations are stored as activations are, %s, not as %s", m.Storage(), m.CacheName())
 	}
-	if m.Config.ImageExperts {
-		return nil, errors.New("several conversations at once need a model without image experts")
-	}
 	c := &PagedCache{Pages: pages}
 	for i := range m.Config.Text.NumHiddenLayers {
 		l := m.Config.Text.Layer(i)
@@ -69,6 +66,10 @@ type PagedInputs struct {
 	Pages      *nn.Tensor // [T, n], of every sequence; nil for a call with tokens of one
 	Read       *nn.Tensor // [n], the rows of the one sequence's tokens
 	Last       *nn.Tensor // [1], the token of the one sequence whose logits are computed
+	Observe    Observer   // of every layer, in a call with tokens of one sequence; nil: none
+
+	// ImageTokens and OtherTokens are those of CachedInputs, in a call with tokens of one sequence.
+	ImageTokens, OtherTokens *nn.Tensor
 
 	// By kind of attention: [T, 4] and [positions, head size].
 	Intervals, RoPE []*nn.Tensor
@@ -85,12 +86,15 @@ func (in *PagedInputs) layer(i int) nn.PagedKV {
 // of every sequence's token, as nn.LogitRows' [T, V], or of one token of the one sequence, [1, V].
 func (m *Model) PagedLogits(g *nn.Graph, in PagedInputs) *nn.Tensor {
 	x := g.Embed(nn.TokenIndex{IDs: in.IDs, Slots: in.Slots}, g.Param(m.decoder.embed), in.Features, m.Config.Text.EmbeddingScale())
-	c := attentionContext{paged: &in}
+	c := attentionContext{paged: &in, observe: in.Observe}
 	for i, table := range in.RoPE {
 		c.kinds = append(c.kinds, kindContext{nn.RoPE{Table: table, Positions: in.Positions}, in.Intervals[i]})
 	}
 	if in.Tokens > 1 {
 		c.countSlot = SlotTokens
+	}
+	if in.ImageTokens != nil {
+		c.subsets = newTokenSubsets(in.ImageTokens, in.OtherTokens)
 	}
 	x = m.decoder.hidden(g, x.RowCount(c.countSlot), c, nil)
 	if in.Pages == nil && in.Tokens > 1 {

@@ -59,6 +59,7 @@ type Sequence struct {
 	keys     []pageKey // of complete pages
 	at       int       // tokens in the cache
 	started  time.Time // of the prompt, then of the answer
+	observed *observed // nil: an answer is generated
 }
 
 // NewBatch returns an empty batch. Close releases its memory.
@@ -92,6 +93,9 @@ func NewBatch(r *vlm.Runner, o BatchOptions) (*Batch, error) {
 // Close releases the cache and the programs. Sequences that are not done never will be.
 func (b *Batch) Close() {
 	b.freePasses()
+	for _, s := range b.prompts {
+		s.observed.free()
+	}
 	b.media.Close()
 	engine.Free(b.memories)
 	b.memories, b.prompts, b.answers = nil, nil, nil
@@ -106,6 +110,15 @@ func (b *Batch) CacheUse() float64 { return float64(b.pool.used()) / float64(b.c
 // Start adds a sequence as Generate would continue it, or returns ErrNoRoom, or why it can never be
 // continued.
 func (b *Batch) Start(prompt chat.Tokens, images [][]byte, o Options) (*Sequence, error) {
+	s, err := b.newSequence(prompt, images, o)
+	if err != nil {
+		return nil, err
+	}
+	return s, b.add(s)
+}
+
+// newSequence returns a sequence that is not in the batch yet.
+func (b *Batch) newSequence(prompt chat.Tokens, images [][]byte, o Options) (*Sequence, error) {
 	n := len(prompt.IDs)
 	switch {
 	case n == 0:
@@ -126,18 +139,23 @@ func (b *Batch) Start(prompt chat.Tokens, images [][]byte, o Options) (*Sequence
 		total: min(n+o.MaxNewTokens, b.Context), Result: Result{PromptTokens: n, Finish: "length"}, started: time.Now(),
 	}
 	s.ids = slices.Clone(s.ids)
-	need := pagesOf(n)
+	return s, nil
+}
+
+// add adds a sequence, or returns ErrNoRoom.
+func (b *Batch) add(s *Sequence) error {
+	need := pagesOf(len(s.ids))
 	for _, before := range b.prompts {
 		need += pagesOf(len(before.ids)) - len(before.pages)
 	}
 	if b.Len() >= b.Sequences || need > b.pool.available() {
-		return nil, ErrNoRoom
+		return ErrNoRoom
 	}
 	if err := b.layOut(s); err != nil {
-		return nil, err
+		return err
 	}
 	b.prompts = append(b.prompts, s)
-	return s, nil
+	return nil
 }
 
 // pagesOf is the number of pages of some tokens.
@@ -169,6 +187,7 @@ func (b *Batch) sweep() {
 		if s.Done {
 			b.pool.release(s.pages)
 			s.pages = nil
+			s.observed.free()
 		}
 		return s.Done
 	}
@@ -202,6 +221,9 @@ func (b *Batch) read(ctx context.Context, s *Sequence) error {
 			return err
 		}
 	}
+	if s.observed != nil && s.at >= s.observed.first {
+		return b.observe(ctx, s)
+	}
 	end := b.pieceEnd(s)
 	p, err := b.runPiece(ctx, s, end)
 	if err != nil {
@@ -222,11 +244,11 @@ func (b *Batch) read(ctx context.Context, s *Sequence) error {
 }
 
 // place finds the pages with the beginning of a sequence, and takes others for the rest; false: there are
-// too few. The last token is never in the first: its logits are needed.
+// too few. The first have no token whose outputs are needed.
 func (b *Batch) place(s *Sequence) bool {
 	keys := s.pageKeys(nil)
 	var shared []int
-	for _, key := range keys[:min(len(keys), (len(s.ids)-1)/vlm.PageRows)] {
+	for _, key := range keys[:min(len(keys), s.needed()/vlm.PageRows)] {
 		page, ok := b.pool.share(key)
 		if !ok {
 			break

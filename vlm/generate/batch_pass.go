@@ -33,6 +33,9 @@ func (b *Batch) freePasses() {
 // pieceEnd is the end of the next piece of a prompt: an image whose tokens attend to each other is in one.
 func (b *Batch) pieceEnd(s *Sequence) int {
 	n, largest := s.toRead, b.media.maxPass()
+	if s.observed != nil {
+		n = s.observed.first
+	}
 	piece := largest
 	if len(b.answers) > 0 {
 		piece = pieceTokens
@@ -61,9 +64,16 @@ func (b *Batch) runPiece(ctx context.Context, s *Sequence, end int) (*pass, erro
 	if err != nil {
 		return nil, err
 	}
+	b.setPiece(p, s, end)
+	return p, p.start(ctx, b.Device)
+}
+
+// setPiece sets the inputs of a pass that runs a sequence's tokens up to end.
+func (b *Batch) setPiece(p *pass, s *Sequence, end int) {
 	lo := s.at
 	piece := part(s.layout, lo, end)
 	p.setTokens(piece)
+	p.divideTokens(piece)
 	for i, kind := range b.Config.Text.AttentionKinds() {
 		copy(p.sections[intervalsSection(i)], kind.Intervals(piece.Intervals, piece.Positions, end-lo, lo))
 	}
@@ -75,7 +85,6 @@ func (b *Batch) runPiece(ctx context.Context, s *Sequence, end int) (*pass, erro
 		p.sections["read"][i] = s.row(min(i, end-1))
 	}
 	p.step[vlm.SlotTokens], p.step[vlm.SlotUsed] = uint32(end-lo), uint32(used)
-	return p, p.start(ctx, b.Device)
 }
 
 // row is the row of the cache of a token.
@@ -119,7 +128,7 @@ func (b *Batch) pass(kind batchPass) (*pass, error) {
 	if p := b.passes[kind]; p != nil {
 		return p, nil
 	}
-	p, plan, err := b.planPass(kind)
+	p, plan, err := b.planPass(kind, roundUp(b.Context, keyTile), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -130,10 +139,11 @@ func (b *Batch) pass(kind batchPass) (*pass, error) {
 	return p, nil
 }
 
-func (b *Batch) planPass(kind batchPass) (*pass, *engine.Plan, error) {
-	p := &pass{size: kind.size, sections: map[string][]int32{}}
+// planPass records a pass that reads at most capacity keys of a sequence. With a probe it computes the
+// attention of its tokens instead of logits.
+func (b *Batch) planPass(kind batchPass, capacity int, probe *vlm.AttentionProbe) (*pass, *engine.Plan, error) {
+	p := &pass{size: kind.size, sections: map[string][]int32{}, experts: b.Config.ImageExperts && kind.prompt}
 	kinds := b.Config.Text.AttentionKinds()
-	capacity := roundUp(b.Context, keyTile)
 	of := inputSection{"pages", kind.size * capacity / vlm.PageRows}
 	if kind.prompt {
 		of = inputSection{"read", capacity}
@@ -148,6 +158,9 @@ func (b *Batch) planPass(kind batchPass) (*pass, *engine.Plan, error) {
 		if b.vectors != nil {
 			in.Features = b.vectors.Features()
 		}
+		if p.experts {
+			in.ImageTokens, in.OtherTokens = input("image tokens", kind.size), input("other tokens", kind.size)
+		}
 		if kind.prompt {
 			in.Read = input("read", capacity)
 		} else {
@@ -155,7 +168,12 @@ func (b *Batch) planPass(kind batchPass) (*pass, *engine.Plan, error) {
 		}
 		for i, attention := range kinds {
 			in.Intervals = append(in.Intervals, input(intervalsSection(i), kind.size, 4))
-			in.RoPE = append(in.RoPE, nn.Input(b.rope[i], capacity, attention.HeadDim))
+			in.RoPE = append(in.RoPE, nn.Input(b.rope[i], roundUp(b.Context, keyTile), attention.HeadDim))
+		}
+		if probe != nil {
+			in.Observe = probe.ObservePass(in.Intervals)
+			b.PagedLogits(r, in)
+			return
 		}
 		p.logits = r.Keep(b.PagedLogits(r, in))
 		p.argmax = r.Keep(r.ArgMaxOf(p.logits, b.Config.Text.VocabSize))

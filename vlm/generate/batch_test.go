@@ -10,6 +10,7 @@ import (
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
+	"patchwork/shaders"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
 	"patchwork/vlm/internal/vlmtest"
@@ -259,6 +260,21 @@ func same(t *testing.T, what string, r *vlm.Runner, prompts []batchPrompt, optio
 	for i, s := range all {
 		if want := alone(t, r, prompts[i:i+1], options[i%len(options)])[0]; s.Err != nil || !slices.Equal(s.Result.IDs, want) {
 			t.Errorf("%s, prompt %d: %v, %v, want %v", what, i, s.Result.IDs, s.Err, want)
+		}
+	}
+}
+
+// TestBatchExperts: a model whose image tokens have weights of their own answers as it does alone, also where
+// their number in a piece is none or all, and its attention is that of one pass.
+func TestBatchExperts(t *testing.T) {
+	for _, dev := range devices.Open(t) {
+		for _, name := range []string{"experts", "experts, qwen3"} {
+			r := vlmtest.ModelWithConfig(t, dev, prefillConfigs(t)[name], shaders.F32)
+			same(t, name, r, batchPrompts(t, r), Options{MaxNewTokens: 40})
+			prompts := observedPrompts(t, r)
+			for i, s := range observe(t, r, prompts) {
+				compareAttention(t, s, wantAttention(t, r, prompts[i]), 1e-5)
+			}
 		}
 	}
 }

@@ -79,7 +79,7 @@ func Explain(ctx context.Context, runner *vlm.Runner, prompt chat.Tokens, images
 	for _, w := range words {
 		word := ExplainedWord{Text: w.text}
 		for _, layer := range layers {
-			word.Layers = append(word.Layers, wordAttention(layer[at:][:len(w.tokens)]))
+			word.Layers = append(word.Layers, meanOfShares(layer[at:][:len(w.tokens)]))
 		}
 		word.Mean = MeanAttention(word.Layers)
 		if sum := word.Mean.ImageShare() + word.Mean.Prompt + word.Mean.Answer; math.IsNaN(sum) || math.IsInf(sum, 0) {
@@ -162,8 +162,8 @@ func probe(ctx context.Context, runner *vlm.Runner, b *packing.Batch, pixels []b
 	return p.Read(ctx, runner.Device, exe)
 }
 
-// wordAttention averages the attention of a word's tokens.
-func wordAttention(shares [][]float32) AttentionMap {
+// meanOfShares is the mean of attention by group: patches, the rest of the prompt, the answer.
+func meanOfShares(shares [][]float32) AttentionMap {
 	maps := make([]AttentionMap, len(shares))
 	for i, s := range shares {
 		n := len(s) - 2

@@ -84,6 +84,17 @@ func (f Fit) keepGrid(w, h int) (rows, cols int, err error) {
 	return rows, cols, nil
 }
 
+// Region is the part of an upright image of w times h pixels that Apply keeps, in fractions of its sides:
+// all of it where the aspect ratio is kept, else the centre.
+func (f Fit) Region(w, h int) (left, top, width, height float64) {
+	if f.Keeps() {
+		return 0, 0, 1, 1
+	}
+	wide, high := resizedSize(w, h, f.Size)
+	across, down := float64(wide), float64(high)
+	return float64(cropOffset(wide, f.Size)) / across, float64(cropOffset(high, f.Size)) / down, float64(f.Size) / across, float64(f.Size) / down
+}
+
 // Apply returns the pixels of an image: [Size, Size, 3], or where the aspect ratio is kept
 // [rows·cols, Patch, Patch, 3], patch after patch. The error is a *ShapeError.
 func (f Fit) Apply(img *RGB) ([]byte, error) {

@@ -250,3 +250,32 @@ func BenchmarkGemmaPicture(b *testing.B) {
 		})
 	}
 }
+
+// TestRegion: the region is where the pixels of a cut-off image come from, which are its coordinates here.
+func TestRegion(t *testing.T) {
+	const size = 40
+	for _, s := range [][2]int{{40, 40}, {120, 40}, {40, 121}, {300, 200}, {201, 333}, {20, 31}} {
+		w, h := s[0], s[1]
+		img := &RGB{W: w, H: h, Pix: make([]byte, w*h*3)}
+		for i := range w * h {
+			img.Pix[3*i], img.Pix[3*i+1] = byte(255*(i%w)/(w-1)), byte(255*(i/w)/(h-1))
+		}
+		f := Fit{Size: size, Patch: 8}
+		pix, err := f.Apply(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, top, width, height := f.Region(w, h)
+		for _, at := range [][2]int{{5, 5}, {35, 5}, {5, 35}, {20, 20}} {
+			p := pix[3*(at[1]*size+at[0]):]
+			x, y := left+width*(float64(at[0])+0.5)/size, top+height*(float64(at[1])+0.5)/size
+			// A pixel of the image is up to 255/20 wide, and its value is that of its edges at the image's edges.
+			if math.Abs(float64(p[0])-255*x) > 10 || math.Abs(float64(p[1])-255*y) > 10 {
+				t.Errorf("%d×%d: pixel %v is from (%d, %d), by the region from (%.0f, %.0f)", w, h, at, p[0], p[1], 255*x, 255*y)
+			}
+		}
+	}
+	if left, top, width, height := gemmaFit(70).Region(300, 200); left != 0 || top != 0 || width != 1 || height != 1 {
+		t.Errorf("in its aspect ratio: %g, %g, %g, %g", left, top, width, height)
+	}
+}

@@ -105,10 +105,11 @@ func (s *Batched) Stats() Stats {
 
 // Submit implements Scheduler.
 func (s *Batched) Submit(ctx context.Context, r Request) (*Answer, error) {
-	if n := len(r.Prompt.IDs); n >= s.options.Context {
+	n := len(r.Prompt.IDs) + len(r.Observe)
+	if n > s.options.Context || len(r.Prompt.IDs) == s.options.Context {
 		return nil, &generate.ContextError{Prompt: n, New: max(1, r.MaxNewTokens), Context: s.options.Context}
 	}
-	room := s.options.Context - len(r.Prompt.IDs)
+	room := s.options.Context - n
 	if r.Choices = max(1, r.Choices); r.MaxNewTokens < 1 || r.MaxNewTokens > room {
 		r.MaxNewTokens = room
 	}
@@ -200,7 +201,7 @@ func (s *Batched) next() *work {
 		return nil
 	}
 	s.stats.Running++
-	return &work{job: j, since: time.Now(), usage: Usage{PromptTokens: len(j.Prompt.IDs), Queued: time.Since(j.since)}}
+	return &work{job: j, since: time.Now(), usage: Usage{PromptTokens: len(j.Prompt.IDs) + len(j.Observe), Queued: time.Since(j.since)}}
 }
 
 // refuse ends the answers of all jobs that wait.
@@ -241,6 +242,9 @@ func (s *Batched) admit() {
 // start starts the next answer of a job.
 func (s *Batched) start(w *work) error {
 	n := len(w.choices)
+	if w.Observe != nil {
+		return s.observe(w)
+	}
 	c := &choice{writer: newWriter(&w.Request, n, w.answer, s.model.Processor)}
 	o := generate.Options{
 		MaxNewTokens: w.MaxNewTokens, Sampling: w.Sampling, Clips: w.Clips, Bias: w.Bias,
@@ -255,6 +259,15 @@ func (s *Batched) start(w *work) error {
 	var err error
 	if c.Sequence, err = s.batch.Start(w.Prompt, w.Images, o); err == nil {
 		w.choices = append(w.choices, c)
+	}
+	return err
+}
+
+// observe starts the observation of the answer of a job.
+func (s *Batched) observe(w *work) error {
+	sequence, err := s.batch.Observe(w.Prompt, w.Images, w.Observe, generate.Options{Clips: w.Clips})
+	if err == nil {
+		w.choices = append(w.choices, &choice{Sequence: sequence, writer: newWriter(&w.Request, 0, w.answer, s.model.Processor)})
 	}
 	return err
 }
@@ -364,6 +377,10 @@ func (c *choice) finish(u *Usage) error {
 	} else if c.Err != nil {
 		return c.Err
 	}
+	if attention := c.Attention(); attention != nil {
+		c.writer.answer.Add(Event{Attention: attention, Finish: "stop"})
+		return nil
+	}
 	c.writer.finish(finish)
 	return nil
 }
@@ -376,7 +393,10 @@ func (s *Batched) finish(w *work, err error) {
 		}
 	}
 	w.cancel()
-	if w.usage.FirstToken = w.answer.sinceFirst(w.job.since); w.Ended != nil {
+	if w.Observe == nil {
+		w.usage.FirstToken = w.answer.sinceFirst(w.job.since)
+	}
+	if w.Ended != nil {
 		w.Ended(w.usage)
 	}
 	w.answer.End(w.usage, err)

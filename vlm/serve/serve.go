@@ -45,6 +45,9 @@ type Request struct {
 	TopLogProbs int
 	// Reasoning tells reasoning from the answer; without it, all is answer.
 	Reasoning bool
+	// Observe, unless nil, are the tokens of a known answer. Nothing is generated; the answer is one event
+	// with the attention from which each of them was predicted.
+	Observe []int32
 	// Ended, unless nil, is called when an answer that was begun has ended.
 	Ended func(Usage)
 }
@@ -53,9 +56,10 @@ type Request struct {
 type Event struct {
 	Choice    int
 	Text      string
-	Reasoning bool    // Text is reasoning
-	Tokens    []Token // of Text, if the request asks for LogProbs
-	Finish    string  // "stop" or "length" in the last event of a choice, else ""
+	Reasoning bool                    // Text is reasoning
+	Tokens    []Token                 // of Text, if the request asks for LogProbs
+	Finish    string                  // "stop" or "length" in the last event of a choice, else ""
+	Attention []generate.AttentionMap // of Request.Observe
 }
 
 // Token is a generated token with its bytes.

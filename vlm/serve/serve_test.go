@@ -351,3 +351,52 @@ func TestClose(t *testing.T) {
 		}
 	}
 }
+
+// TestObserve: the answer to a request with a known answer is its attention, beside other answers, and counts
+// as read tokens.
+func TestObserve(t *testing.T) {
+	s, model := scheduler(t, Options{Parallel: 2, Queue: 4, Context: 200})
+	prompt, err := model.Processor.Messages([]chat.Message{{Role: "user", Content: "what color is the shape?", Images: 1}}, chat.Options{AddGenerationPrompt: true})
+	require.NoError(t, err)
+	images, known := [][]byte{vlmtest.Pixels(t, 0)}, vlmtest.PlainIDs(model.Processor.Tokenizer, "a red circle")
+	beside, err := s.Submit(t.Context(), request(t, model, "what color is the shape?"))
+	require.NoError(t, err)
+	var ended Usage
+	r := Request{Client: "b", Prompt: prompt, Images: images, Observe: known, Ended: func(u Usage) { ended = u }}
+	a, err := s.Submit(t.Context(), r)
+	require.NoError(t, err)
+	e, err := a.Next(t.Context())
+	require.NoError(t, err)
+	if len(e.Attention) != len(known) || len(e.Attention[0].Patches) != model.Config.Vision.Patches() || e.Text != "" || e.Finish != "stop" {
+		t.Errorf("%d maps, %q, %s; want one for each of %d tokens", len(e.Attention), e.Text, e.Finish, len(known))
+	}
+	if _, err := a.Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("after it: %v", err)
+	}
+	if u := a.Usage(); u.PromptTokens != len(prompt.IDs)+len(known) || u.CompletionTokens != 0 || u.FirstToken != 0 || ended != u {
+		t.Errorf("%+v, and at its end %+v", u, ended)
+	}
+	if _, _, _, err := read(t, beside); !errors.Is(err, io.EOF) || beside.Usage().CompletionTokens != 8 {
+		t.Errorf("the answer beside it: %v, %+v", err, beside.Usage())
+	}
+	var full *generate.ContextError
+	r.Observe = make([]int32, 200)
+	if _, err := s.Submit(t.Context(), r); !errors.As(err, &full) {
+		t.Errorf("an answer as long as the context: %v", err)
+	}
+	r.Observe, r.Images = known, nil
+	if a, err = s.Submit(t.Context(), r); err == nil {
+		_, err = a.Next(t.Context())
+	}
+	if err == nil {
+		t.Error("no error without the image")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.Images = images
+	a, err = s.Submit(ctx, r)
+	require.NoError(t, err)
+	if _, err := a.Next(t.Context()); !errors.Is(err, context.Canceled) {
+		t.Errorf("whose client has left: %v", err)
+	}
+}

@@ -1,5 +1,5 @@
 // Command chatshot takes a screenshot of the chat page of "vlmtool serve", docs/chat.png: it asks a model
-// about a picture, in light and in dark colors. It needs a Chromium on PATH.
+// about a picture, in light and in dark colors, and in the dark where it looked. It needs a Chromium on PATH.
 //
 //	go run ./tools/docs/chatshot --model demo/model --image demo/example.png --out docs/chat.png
 package main
@@ -23,29 +23,39 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const width, height = 640, 600
+// shot is what is asked, and how large the page is.
+type shot struct {
+	vlmtool, model, picture string
+	questions               []string
+	word                    string
+	width, height           int
+}
 
 func main() {
-	vlmtool := pflag.String("vlmtool", "bin/vlmtool", "path of vlmtool")
-	model := pflag.String("model", "demo/model", "model to ask")
-	picture := pflag.String("image", "demo/example.png", "picture to ask about")
-	questions := pflag.StringSlice("question", []string{"what color is the triangle?", "how many shapes are there?"}, "questions to ask")
+	var s shot
+	pflag.StringVar(&s.vlmtool, "vlmtool", "bin/vlmtool", "path of vlmtool")
+	pflag.StringVar(&s.model, "model", "demo/model", "model to ask")
+	pflag.StringVar(&s.picture, "image", "demo/example.png", "picture to ask about")
+	pflag.StringSliceVar(&s.questions, "question", []string{"what shape is green?", "what color is the triangle?"}, "questions to ask")
+	pflag.StringVar(&s.word, "word", "square", "word of an answer to choose in the dark page, to see where the model looked; empty: none")
+	pflag.IntVar(&s.width, "width", 640, "width of the page in points")
+	pflag.IntVar(&s.height, "height", 640, "height of the page in points")
 	out := pflag.String("out", "docs/chat.png", "PNG to write")
 	pflag.Parse()
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer stop()
-	if err := run(ctx, *vlmtool, *model, *picture, *questions, *out); err != nil {
+	if err := s.run(ctx, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "chatshot:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, vlmtool, model, picture string, questions []string, out string) error {
+func (s shot) run(ctx context.Context, out string) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	server := exec.CommandContext(ctx, vlmtool, "serve", "--model", model, "--device", "cpu", "--listen", address)
+	server := exec.CommandContext(ctx, s.vlmtool, "serve", "--model", s.model, "--device", "cpu", "--listen", address)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		return err
@@ -60,21 +70,21 @@ func run(ctx context.Context, vlmtool, model, picture string, questions []string
 	if err != nil {
 		return err
 	}
-	if picture, err = filepath.Abs(picture); err != nil {
+	if s.picture, err = filepath.Abs(s.picture); err != nil {
 		return err
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(width, height))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(s.width, s.height))
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
 	defer stop()
 	ctx, stop = chromedp.NewContext(ctx)
 	defer stop()
-	sheet := image.NewRGBA(image.Rect(0, 0, 4*width, 2*height))
+	sheet := image.NewRGBA(image.Rect(0, 0, 4*s.width, 2*s.height))
 	for i, scheme := range []string{"light", "dark"} {
-		shot, err := conversation(ctx, "http://"+address, scheme, picture, questions)
+		page, err := s.conversation(ctx, "http://"+address, scheme)
 		if err != nil {
 			return err
 		}
-		draw.Draw(sheet, shot.Bounds().Add(image.Pt(2*width*i, 0)), shot, shot.Bounds().Min, draw.Src)
+		draw.Draw(sheet, page.Bounds().Add(image.Pt(2*s.width*i, 0)), page, page.Bounds().Min, draw.Src)
 	}
 	file, err := os.Create(out)
 	if err != nil {
@@ -84,20 +94,28 @@ func run(ctx context.Context, vlmtool, model, picture string, questions []string
 }
 
 // conversation asks all questions and returns a picture of the page at two pixels a point.
-func conversation(ctx context.Context, url, scheme, picture string, questions []string) (image.Image, error) {
+func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image, error) {
 	colors := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
 	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, colors); err != nil {
 		return nil, err
 	}
-	err := chromedp.Do(ctx,
-		chromedp.EmulateViewport(width, height, chromedp.EmulateScale(2)), chromedp.Navigate(url), chromedp.SetUploadFiles("#file", []string{picture}), chromedp.WaitVisible("#attached img"))
-	for i, question := range questions {
+	err := chromedp.Do(ctx, chromedp.EmulateViewport(int64(s.width), int64(s.height), chromedp.EmulateScale(2)), chromedp.Navigate(url))
+	if err == nil { // until the page knows that the model takes pictures
+		_, err = chromedp.Run(ctx, chromedp.Poll[bool]("document.querySelector('#file').accept !== ''"))
+	}
+	if err == nil {
+		err = chromedp.Do(ctx, chromedp.SetUploadFiles("#file", []string{s.picture}), chromedp.WaitVisible("#attached img"))
+	}
+	for i, question := range s.questions {
 		if err == nil {
 			err = chromedp.Do(ctx, chromedp.SendKeys("#text", question), chromedp.Click("#send"))
 		}
 		if err == nil {
 			_, err = chromedp.Run(ctx, chromedp.Poll[bool](fmt.Sprintf("document.querySelectorAll('.turn').length === %d && !document.querySelector('.waiting')", 2*i+2)))
 		}
+	}
+	if err == nil && s.word != "" && scheme == "dark" {
+		err = s.choose(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -107,6 +125,19 @@ func conversation(ctx context.Context, url, scheme, picture string, questions []
 		return nil, err
 	}
 	return png.Decode(bytes.NewReader(data))
+}
+
+// choose chooses the word, and waits for its map.
+func (s shot) choose(ctx context.Context) error {
+	click := fmt.Sprintf("[...document.querySelectorAll('.word')].some(word => word.textContent === %q && (word.click(), true))", s.word)
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[bool](click))
+	if err == nil && !found {
+		err = fmt.Errorf("no answer has the word %q", s.word)
+	}
+	if err != nil {
+		return err
+	}
+	return chromedp.Do(ctx, chromedp.WaitVisible(".map"))
 }
 
 // freeAddress returns an address at which nobody listens.

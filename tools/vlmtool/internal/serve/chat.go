@@ -17,20 +17,22 @@ import (
 // chatRequest is a request to /v1/chat/completions.
 type chatRequest struct {
 	parameters
-	Messages            []message       `json:"messages"`
-	MaxCompletionTokens *int            `json:"max_completion_tokens"`
-	LogProbs            *bool           `json:"logprobs"`
-	TopLogProbs         *int            `json:"top_logprobs"`
-	ResponseFormat      *responseFormat `json:"response_format"`
-	Tools               json.RawMessage `json:"tools"`
-	ToolChoice          json.RawMessage `json:"tool_choice"`
-	Functions           json.RawMessage `json:"functions"`
-	FunctionCall        json.RawMessage `json:"function_call"`
-	Modalities          []string        `json:"modalities"`
-	// TemplateOptions are variables of the chat template, as with other servers: enable_thinking.
-	TemplateOptions *struct {
-		Thinking bool `json:"enable_thinking"`
-	} `json:"chat_template_kwargs"`
+	Messages            []message        `json:"messages"`
+	MaxCompletionTokens *int             `json:"max_completion_tokens"`
+	LogProbs            *bool            `json:"logprobs"`
+	TopLogProbs         *int             `json:"top_logprobs"`
+	ResponseFormat      *responseFormat  `json:"response_format"`
+	Tools               json.RawMessage  `json:"tools"`
+	ToolChoice          json.RawMessage  `json:"tool_choice"`
+	Functions           json.RawMessage  `json:"functions"`
+	FunctionCall        json.RawMessage  `json:"function_call"`
+	Modalities          []string         `json:"modalities"`
+	TemplateOptions     *templateOptions `json:"chat_template_kwargs"`
+}
+
+// templateOptions are variables of the chat template, as with other servers.
+type templateOptions struct {
+	Thinking bool `json:"enable_thinking"`
 }
 
 // prepare reads a request and makes its prompt.
@@ -77,11 +79,16 @@ func (s *server) chatPrompt(r *chatRequest, out *serve.Request) error {
 	if err != nil {
 		return err
 	}
+	thinking := r.TemplateOptions != nil && r.TemplateOptions.Thinking && out.Constraint == nil
+	return s.promptOf(c, chat.Options{AddGenerationPrompt: true, Thinking: &thinking, Tools: r.Tools}, out)
+}
+
+// promptOf encodes a conversation, unless it has too many tokens for that.
+func (s *server) promptOf(c *conversation, o chat.Options, out *serve.Request) (err error) {
 	if least := s.model.Processor.MinTokens(chat.Turn{User: textOf(c.messages)}); least > s.scheduler.Context() {
 		return contextExceeded(least, s.scheduler.Context())
 	}
-	thinking := r.TemplateOptions != nil && r.TemplateOptions.Thinking && out.Constraint == nil
-	out.Prompt, err = s.model.Processor.Messages(c.messages, chat.Options{AddGenerationPrompt: true, Thinking: &thinking, Tools: r.Tools})
+	out.Prompt, err = s.model.Processor.Messages(c.messages, o)
 	out.Images, out.Clips = c.images, c.clips
 	return err
 }
@@ -193,11 +200,7 @@ func (s *server) chatCompletions(w http.ResponseWriter, r *http.Request, body *r
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 	defer cancel()
-	answer, err := s.submit(ctx, r, request[0])
-	if err != nil {
-		return err
-	}
-	first, err := answer.Next(ctx) // while it waits, an error still has a status
+	answer, first, err := s.begin(ctx, r, request[0])
 	if err != nil {
 		return err
 	}

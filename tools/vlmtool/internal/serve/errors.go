@@ -66,6 +66,7 @@ func apiErrorOf(err error) *apiError {
 	var full *generate.ContextError
 	var template *chat.TemplateError
 	var pattern *tokenizer.PatternError
+	var probe *generate.ProbeError
 	switch {
 	case errors.As(err, &api):
 		return api
@@ -73,7 +74,7 @@ func apiErrorOf(err error) *apiError {
 		return tooBusy(busy.Error(), busy.RetryAfter)
 	case errors.As(err, &full):
 		return contextExceeded(full.Prompt, full.Context)
-	case errors.As(err, &template), errors.As(err, &pattern):
+	case errors.As(err, &template), errors.As(err, &pattern), errors.As(err, &probe):
 		return invalid("messages", "%v", err)
 	case errors.Is(err, chat.ErrNoTemplate):
 		return invalid("messages", "the model has no chat template; use /v1/completions").withCode("no_chat_template")

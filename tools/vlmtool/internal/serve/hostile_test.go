@@ -281,9 +281,10 @@ func TestLeavingClients(t *testing.T) {
 	defer scheduler.Close()
 	s := serveBy(runner, scheduler)
 	address := listening(t, s, func(*listen.Options) {})
-	ask := func(body string) (*http.Response, error) {
-		return (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Post("http://"+address+chatPath, "application/json", strings.NewReader(body))
+	post := func(path, body string, wait time.Duration) (*http.Response, error) {
+		return (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: wait}).Post("http://"+address+path, "application/json", strings.NewReader(body))
 	}
+	ask := func(body string) (*http.Response, error) { return post(chatPath, body, 10*time.Second) }
 	long := also(`"stream":true,"logit_bias":{"5":100},"max_completion_tokens":1000`)
 	long = strings.Replace(long, `"max_tokens":2,`, "", 1)
 	before := runtime.NumGoroutine()
@@ -293,6 +294,12 @@ func TestLeavingClients(t *testing.T) {
 		_, err = response.Body.Read(make([]byte, 100))
 		require.NoError(t, err)
 		response.Body.Close() // before the end
+	}
+	look := answered(jsonOf([]object{imagePart(red), textPart("what?")}), `"`+strings.Repeat("there is a red shape ", 60)+`"`)
+	for i := range 20 {
+		if response, err := post(attentionPath, look, time.Duration(i+1)*time.Millisecond); err == nil {
+			response.Body.Close()
+		}
 	}
 	response, err := ask(also(`"temperature":0`))
 	require.NoError(t, err)

@@ -47,6 +47,8 @@ type part struct {
 type conversation struct {
 	messages []chat.Message
 	images   [][]byte
+	sizes    [][2]int // width and height of each image, upright, before it was resized
+	first    int      // images of the request before those
 	clips    [][]float32
 
 	server *server
@@ -83,17 +85,17 @@ func (c *conversation) lastQuestion() {
 		last--
 	}
 	question := c.messages[last]
-	images, clips := c.images, c.clips
+	images, sizes, clips, first := c.images, c.sizes, c.clips, 0
 	var out []chat.Message
 	for i, m := range c.messages[:last+1] {
 		if m.Role == "system" && i < last {
 			out = append(out, m)
 		}
 		if m.Images+len(m.Clips) > 0 {
-			c.images, c.clips = images[:m.Images], clips[:len(m.Clips)]
+			c.images, c.sizes, c.clips, c.first = images[:m.Images], sizes[:m.Images], clips[:len(m.Clips)], first
 			question.Images, question.Grids, question.Clips = m.Images, m.Grids, m.Clips
 		}
-		images, clips = images[m.Images:], clips[len(m.Clips):]
+		images, sizes, clips, first = images[m.Images:], sizes[m.Images:], clips[len(m.Clips):], first+m.Images
 	}
 	c.messages = append(out, question)
 }
@@ -215,7 +217,7 @@ func (c *conversation) image(m *chat.Message, p part, at string) error {
 	if err != nil {
 		return bad(err)
 	}
-	c.images = append(c.images, pixels)
+	c.images, c.sizes = append(c.images, pixels), append(c.sizes, [2]int{w, h})
 	m.Images, m.Grids = m.Images+1, append(m.Grids, grid)
 	return c.fits(grid.Tokens())
 }

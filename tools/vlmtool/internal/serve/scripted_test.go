@@ -14,6 +14,7 @@ import (
 	"patchwork/internal/require"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/serve"
 )
@@ -28,6 +29,9 @@ type scripted struct {
 	begun  chan struct{} // closed by Submit
 	left   chan struct{} // closed when the client has left
 	lost   bool
+
+	attention []generate.AttentionMap // the answer to Request.Observe
+	observed  []serve.Request
 }
 
 func (s *scripted) Submit(ctx context.Context, r serve.Request) (*serve.Answer, error) {
@@ -35,6 +39,12 @@ func (s *scripted) Submit(ctx context.Context, r serve.Request) (*serve.Answer, 
 		return nil, s.refuse
 	}
 	a := serve.NewAnswer()
+	if r.Observe != nil && s.attention != nil {
+		s.observed = append(s.observed, r)
+		a.Add(serve.Event{Attention: s.attention[:len(r.Observe)], Finish: "stop"})
+		a.End(serve.Usage{}, nil)
+		return a, nil
+	}
 	for _, e := range s.events {
 		a.Add(e)
 	}
@@ -202,11 +212,13 @@ func TestTools(t *testing.T) {
 
 // TestCancel: the scheduler learns that a client has left.
 func TestCancel(t *testing.T) {
-	for _, stream := range []string{"true", "false"} {
+	for _, c := range [][2]string{
+		{chatPath, also(`"stream":true`)}, {chatPath, also(`"stream":false`)}, {attentionPath, answered(jsonOf([]object{imagePart(red)}), `"red"`)},
+	} {
 		script := &scripted{waits: true, begun: make(chan struct{}), left: make(chan struct{})}
 		s := serveBy(small(), script)
 		ctx, cancel := context.WithCancel(t.Context())
-		r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+chatPath, strings.NewReader(also(`"stream":`+stream)))
+		r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+c[0], strings.NewReader(c[1]))
 		require.NoError(t, err)
 		done := make(chan struct{})
 		go func() {

@@ -41,11 +41,12 @@ type server struct {
 	preparing  chan struct{} // an element for each request that is being prepared
 	vocabulary func() *grammar.Vocabulary
 	metrics    *metrics
+	maxWeights int // of a response of /v1/attention
 }
 
 // newServer returns the API for a model; keys may be empty.
 func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
-	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, maxWeights: maxWeights, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
 	for _, key := range keys {
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
@@ -76,8 +77,9 @@ func (s *server) handler() http.Handler {
 	mux.Handle("GET /v1/models/{id...}", s.authorized(http.HandlerFunc(s.oneModel)))
 	mux.Handle("POST /v1/chat/completions", s.authorized(s.endpoint("chat", s.chatCompletions)))
 	mux.Handle("POST /v1/completions", s.authorized(s.endpoint("completions", s.textCompletions)))
+	mux.Handle("POST /v1/attention", s.authorized(s.endpoint("attention", s.attention)))
 	for path, method := range map[string]string{
-		"/{$}": "GET", "/health": "GET", "/metrics": "GET", "/v1/models": "GET", "/v1/models/{id...}": "GET", "/v1/chat/completions": "POST", "/v1/completions": "POST",
+		"/{$}": "GET", "/health": "GET", "/metrics": "GET", "/v1/models": "GET", "/v1/models/{id...}": "GET", "/v1/chat/completions": "POST", "/v1/completions": "POST", "/v1/attention": "POST",
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)
@@ -198,6 +200,16 @@ func (s *server) submit(ctx context.Context, r *http.Request, request serve.Requ
 	return s.scheduler.Submit(ctx, request)
 }
 
+// begin queues a request and waits for the first part of its answer: until then, an error still has a status.
+func (s *server) begin(ctx context.Context, r *http.Request, request serve.Request) (*serve.Answer, serve.Event, error) {
+	answer, err := s.submit(ctx, r, request)
+	if err != nil {
+		return nil, serve.Event{}, err
+	}
+	first, err := answer.Next(ctx)
+	return answer, first, err
+}
+
 // modalities are what the model takes.
 func (m model) modalities() []string {
 	all := []string{"text"}
@@ -223,7 +235,7 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 func (s *server) modelObject() map[string]any {
 	return map[string]any{
 		"id": s.model.ID, "object": "model", "created": s.model.Created.Unix(), "owned_by": "patchwork", "context_length": s.scheduler.Context(),
-		"modalities": s.model.modalities(),
+		"modalities": s.model.modalities(), "attention": !s.model.Config.Vision.None(),
 	}
 }
 

@@ -1,11 +1,12 @@
 // The page talks to the same API as any other client. What the model says is only ever text.
 import { readEvents } from "./events.js";
+import { forgetMaps, framed, lookable } from "./look.js";
 
 const byID = id => document.getElementById(id);
 const log = byID("log"), text = byID("text"), send = byID("send"), settings = byID("settings"), attached = byID("attached");
 
 let model = { id: "", modalities: ["text"] };
-let turns = [];   // { role, text, files }
+let turns = [];   // { role, text, files, frames }; frames of the pictures, where they are shown
 let files = [];   // attached to the next question: { type, name, data, url }
 let running = null; // the AbortController of the answer under way
 
@@ -104,11 +105,18 @@ function showAttached() {
 function showQuestion(turn) {
   byID("welcome")?.remove();
   const box = element("article", "turn user");
+  turn.frames = [];
   for (const file of turn.files) {
     const media = element(file.kind === "image" ? "img" : "audio");
     media.src = file.url;
-    if (file.kind === "image") media.alt = file.name; else media.controls = true;
-    box.append(media);
+    if (file.kind === "image") {
+      media.alt = file.name;
+      turn.frames.push(framed(media));
+      box.append(turn.frames.at(-1));
+    } else {
+      media.controls = true;
+      box.append(media);
+    }
   }
   box.append(element("div", "text", turn.text));
   log.append(box);
@@ -152,13 +160,14 @@ function request() {
 
 // ask has the model answer the turns so far.
 async function ask() {
-  const shown = showAnswer(), answer = { role: "assistant", text: "", files: [] };
+  forgetMaps();
+  const shown = showAnswer(), answer = { role: "assistant", text: "", files: [], frames: [] }, sent = request();
   const begun = performance.now();
   let first = 0, tokens = 0, finish = "";
   running = new AbortController();
   update();
   try {
-    const response = await fetch("v1/chat/completions", { method: "POST", headers: headers(), body: JSON.stringify(request()), signal: running.signal });
+    const response = await fetch("v1/chat/completions", { method: "POST", headers: headers(), body: JSON.stringify(sent), signal: running.signal });
     if (!response.ok) throw await refusal(response);
     for await (const event of readEvents(response.body)) {
       if (event.error) throw new Error(event.error.message);
@@ -183,8 +192,21 @@ async function ask() {
   running = null;
   shown.box.classList.remove("waiting");
   if (finish !== "error" || answer.text) turns.push(answer);
+  if (finish !== "error") offerMaps(shown, answer, sent.messages);
   describe(shown, answer, { first: first - begun, all: performance.now() - begun, tokens, finish });
   update();
+}
+
+// offerMaps lets the words of an answer be asked where the model looked, if there was a picture to look at.
+function offerMaps(shown, answer, messages) {
+  const frames = turns.flatMap(turn => turn.frames);
+  if (!model.attention || frames.length === 0) return;
+  lookable(shown.answer, answer.text, frames, async signal => {
+    const body = { model: model.id, messages: [...messages, { role: "assistant", content: answer.text }] };
+    const response = await fetch("v1/attention", { method: "POST", headers: headers(), body: JSON.stringify(body), signal });
+    if (!response.ok) throw await refusal(response);
+    return response.json();
+  });
 }
 
 function append(shown, answer, content, reasoning) {
@@ -265,6 +287,7 @@ addEventListener("keydown", event => { if (event.key === "Escape") running?.abor
 byID("adjust").onclick = () => showSettings(settings.hidden);
 byID("new").onclick = () => {
   running?.abort();
+  forgetMaps();
   turns = [];
   files = [];
   log.replaceChildren();
