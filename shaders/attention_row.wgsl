@@ -6,6 +6,7 @@
 const BLOCK: u32 = 64u; // keys that are skipped together where none is visible
 
 var<workgroup> weights: array<f32, SPAN>;
+var<workgroup> row_ranges: vec4<i32>; // by WGSL's rules barriers cannot depend on what only storage holds
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -17,7 +18,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (batch >= p.batch) { return; }
   let kv = head / (p.heads / p.kv_heads);
   let at = index * p.head_dim;
-  let ranges = intervals_of(row);
+  if (local == 0u) { row_ranges = intervals_of(row); }
+  let ranges = workgroupUniformLoad(&row_ranges);
   let lanes = lanes_of_row();
   let slices = GROUP / lanes;
   let slice = local / lanes;

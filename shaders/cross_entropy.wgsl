@@ -12,6 +12,8 @@ fn cap_slope(y: f32) -> f32 {
   return 1.0 - t * t;
 }
 
+var<workgroup> target_id: i32; // by WGSL's rules barriers cannot depend on what only storage holds
+
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) local: u32) {
@@ -19,7 +21,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   if (row >= rows()) { return; }
   let start = row * p.ld;
   let end = start + p.cols;
-  let id = load_targets(p.base + row);
+  if (local == 0u) { target_id = load_targets(p.base + row); }
+  let id = workgroupUniformLoad(&target_id);
   if (id < 0) {
     if (local == 0u) { store_nll(p.base + row, 0.0); }
     if (p.grad != 0u) {

@@ -4,7 +4,6 @@ package browser
 
 import (
 	"fmt"
-	"syscall/js"
 
 	"patchwork/engine"
 	"patchwork/engine/gpu"
@@ -15,8 +14,7 @@ import (
 type call struct {
 	*gpu.Call
 	access    access
-	layout    layout
-	group     js.Value
+	layout    *layout
 	pipelines []*pipeline // of the passes
 }
 
@@ -58,7 +56,8 @@ func (d *Device) Compile(p *engine.Plan, arena []engine.Memory) (_ engine.Execut
 	if err := d.Write(e.Params, 0, blocks); err != nil {
 		return nil, err
 	}
-	if err := d.scoped(e.bind); err != nil {
+	b := e.binder()
+	if err := d.scoped(func() { e.bound = b.bind(d) }); err != nil {
 		return nil, err
 	}
 	e.ends = engine.SubmitChunks(e.Plan.Dispatches, d.info.Class)
@@ -100,31 +99,4 @@ func (c *call) start(d *Device, k *shaders.Kernel) (err error) {
 		c.pipelines = append(c.pipelines, p)
 	}
 	return nil
-}
-
-// bind makes the bind groups, one for each dispatch.
-func (e *executable) bind() {
-	for i := range e.calls {
-		c := &e.calls[i]
-		entries := []any{
-			entry(0, e.Params, c.Block, c.BlockBytes()),
-			entry(1, e.Step, 0, gpu.StepBytes),
-		}
-		for j, v := range c.Views {
-			m, offset, bytes := e.device.dummy, int64(j)*engine.Alignment, int64(engine.Alignment)
-			switch {
-			case v.Bytes == 0: // a range of its own: two that are written must not overlap
-			case v.Temp:
-				m, offset, bytes = e.Temporaries[v.Segment].(*memory), v.Offset, roundUp(v.Bytes, word)
-			default:
-				m, offset, bytes = v.Memory.(*memory), v.Offset, roundUp(v.Bytes, word)
-			}
-			entries = append(entries, entry(shaders.FirstStorageBinding+j, m, offset, bytes))
-		}
-		c.group = e.device.device.Call("createBindGroup", map[string]any{"layout": c.layout.group, "entries": entries})
-	}
-}
-
-func entry(binding int, m *memory, offset, size int64) any {
-	return map[string]any{"binding": binding, "resource": map[string]any{"buffer": m.buffer, "offset": offset, "size": size}}
 }

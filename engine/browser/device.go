@@ -53,6 +53,9 @@ func Open() (engine.Device, error) {
 }
 
 func open() (*Device, error) {
+	if script.IsUndefined() {
+		return nil, fmt.Errorf("the page has not loaded browser.js of package engine/browser: %w", engine.ErrNoDevice)
+	}
 	adapter, err := requestAdapter()
 	if err != nil {
 		return nil, err

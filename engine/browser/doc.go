@@ -5,6 +5,5 @@
 // A method that waits for the device parks its goroutine and returns to the event loop: it
 // must not be called from a callback of JavaScript, but from a goroutine that one starts.
 //
-// Data moves without an intermediate copy where the page has put the program's memory,
-// which is a WebAssembly.Memory, into the global variable patchworkMemory.
+// The page loads browser.js, which does in one call what would take Go many.
 package browser

@@ -18,7 +18,8 @@ type executable struct {
 	*gpu.Program[*memory, *Device]
 	device *Device // nil once freed
 	calls  []call
-	ends   []int // of the chunks that are submitted together
+	bound  js.Value // the calls with their bind groups, for encode of browser.js
+	ends   []int    // of the chunks that are submitted together
 
 	hostTime time.Duration
 }
@@ -96,18 +97,7 @@ func (d *Device) submit(record func(encoder js.Value)) error {
 // encode records dispatches first to end as one compute pass; WebGPU adds the barriers
 // between them.
 func (e *executable) encode(encoder js.Value, descriptor map[string]any, first, end int) {
-	pass := encoder.Call("beginComputePass", descriptor)
-	for i := first; i < end; i++ {
-		call := &e.calls[i]
-		pass.Call("setBindGroup", 0, call.group)
-		for p, grid := range call.Grids {
-			if grid[0] > 0 && grid[1] > 0 && grid[2] > 0 {
-				pass.Call("setPipeline", call.pipelines[p].made)
-				pass.Call("dispatchWorkgroups", grid[0], grid[1], grid[2])
-			}
-		}
-	}
-	pass.Call("end")
+	script.Call("encode", encoder, descriptor, e.bound, first, end)
 }
 
 // Arena returns the memories of the plan's temporaries.
@@ -129,5 +119,5 @@ func (e *executable) release() {
 	e.Params.release()
 	e.Step.release()
 	e.FreeTemporaries()
-	e.device, e.calls = nil, nil
+	e.device, e.calls, e.bound = nil, nil, js.Undefined()
 }

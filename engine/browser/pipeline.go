@@ -15,7 +15,7 @@ import (
 
 // pipelines are the compiled shaders of a device, each made once.
 type pipelines struct {
-	layouts map[string]layout // by their bindings
+	layouts map[string]*layout // by their bindings
 	made    map[pipelineKey]*pipeline
 }
 
@@ -34,7 +34,7 @@ type pipeline struct {
 }
 
 func newPipelines() pipelines {
-	return pipelines{map[string]layout{}, map[pipelineKey]*pipeline{}}
+	return pipelines{map[string]*layout{}, map[pipelineKey]*pipeline{}}
 }
 
 // shaderStageCompute is GPUShaderStage.COMPUTE.
@@ -42,7 +42,7 @@ const shaderStageCompute = 0x4
 
 // layout returns the layout of a call's bind group. The smallest size of a storage binding
 // is that of one element.
-func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (layout, error) {
+func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (*layout, error) {
 	key := fmt.Sprint(c.BlockBytes(), c.access)
 	for i := range k.Bindings {
 		key += fmt.Sprint(" ", k.ElementBytes(c.Variant, i))
@@ -52,7 +52,7 @@ func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (layout, error
 	}
 	limit := d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
 	if storage := len(k.Bindings); storage > limit {
-		return layout{}, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+		return nil, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
 	}
 	var entries []any
 	add := func(kind string, smallest int64) {
@@ -63,7 +63,7 @@ func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (layout, error
 	for i := range k.Bindings {
 		add(c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
 	}
-	var l layout
+	l := &layout{}
 	l.group = d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})
 	l.pipeline = d.device.Call("createPipelineLayout", map[string]any{"bindGroupLayouts": []any{l.group}})
 	p.layouts[key] = l
@@ -78,8 +78,8 @@ type access string
 // take what is read for uniform: not where the call also writes to the same buffer, even in
 // another range. Programs share few large buffers.
 func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
-	same := func(a, b engine.ResolvedView) bool {
-		return a.Bytes > 0 && b.Bytes > 0 && a.Temp == b.Temp && a.Segment == b.Segment && a.Memory == b.Memory
+	same := func(a, b engine.ResolvedView) bool { // absent ones are all in the dummy buffer
+		return (a.Bytes > 0) == (b.Bytes > 0) && a.Temp == b.Temp && a.Segment == b.Segment && a.Memory == b.Memory
 	}
 	all := []byte{}
 	for i, v := range views {

@@ -72,34 +72,9 @@ func await(promise js.Value) (js.Value, error) {
 	return o.value, o.err
 }
 
-var uint8Array = js.Global().Get("Uint8Array")
+// script is browser.js.
+var script = js.Global().Get("patchworkGPU")
 
-// memoryOf returns a byte array of JavaScript over a Go slice itself, until the program's
-// memory grows. It is undefined where the page does not provide the memory.
-func memoryOf(b []byte) js.Value {
-	memory := js.Global().Get("patchworkMemory")
-	if memory.IsUndefined() || len(b) == 0 {
-		return js.Undefined()
-	}
-	return uint8Array.New(memory.Get("buffer"), int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), len(b))
-}
-
-// toScript returns a byte array with the contents of a Go slice, to be read before Go runs
-// on.
-func toScript(b []byte) js.Value {
-	array := memoryOf(b)
-	if array.IsUndefined() {
-		array = uint8Array.New(len(b))
-		js.CopyBytesToJS(array, b)
-	}
-	return array
-}
-
-// fromScript copies a byte array of the same length to a Go slice.
-func fromScript(b []byte, array js.Value) {
-	if to := memoryOf(b); !to.IsUndefined() {
-		to.Call("set", array)
-		return
-	}
-	js.CopyBytesToGo(b, array)
-}
+// pointer is the address of a slice in the program's memory. The slice must be used after the
+// call that gets it.
+func pointer[T any](s []T) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(s)))) }

@@ -3,6 +3,7 @@
 package browser
 
 import (
+	"strings"
 	"syscall/js"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // TestShaders compiles every variant that a browser can run, with its bindings as declared
-// and with those of floats writable, as they are in programs that keep activations in one
+// and with all of them writable, as they are in programs that keep activations in one
 // buffer.
 func TestShaders(t *testing.T) {
 	d, err := open()
@@ -32,18 +33,15 @@ func TestShaders(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			declared, shared := []byte{}, []byte{}
+			declared := []byte{}
 			for _, b := range k.Bindings {
-				mode, with := byte('r'), byte('r')
+				mode := byte('r')
 				if b.Access != shaders.Read {
 					mode = 'w'
 				}
-				if mode == 'w' || b.Type == shaders.F32 {
-					with = 'w'
-				}
-				declared, shared = append(declared, mode), append(shared, with)
+				declared = append(declared, mode)
 			}
-			for _, a := range []access{access(declared), access(shared)} {
+			for _, a := range []access{access(declared), access(strings.Repeat("w", len(declared)))} {
 				var module js.Value
 				err := d.scoped(func() {
 					module = d.device.Call("createShaderModule", map[string]any{"code": a.declare(shaders.Unroll(text))})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"runtime"
 	"syscall/js"
 
 	"patchwork/engine"
@@ -45,10 +46,11 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	}
 	for len(data) > 0 {
 		n := min(len(data), chunkBytes)
-		err := try(func() { d.queue.Call("writeBuffer", mine.buffer, offset, toScript(data[:n])) })
+		err := try(func() { script.Call("write", d.queue, mine.buffer, offset, pointer(data), n) })
 		if err != nil {
 			return fmt.Errorf("write: %s: %w", d.info.Device, err)
 		}
+		runtime.KeepAlive(data)
 		if offset, data = offset+int64(n), data[n:]; len(data) > 0 {
 			if err := d.wait(context.Background()); err != nil {
 				return wrap("write", err)
@@ -119,9 +121,7 @@ func (d *Device) WaitFetched() error {
 			}
 			return wrap("read", err)
 		}
-		mapped := f.from.Call("getMappedRange", 0, roundUp(f.skip+int64(len(f.data)), word))
-		fromScript(f.data, uint8Array.New(mapped, f.skip, len(f.data)))
-		f.from.Call("unmap")
+		script.Call("read", f.from, 0, roundUp(f.skip+int64(len(f.data)), word), f.skip, pointer(f.data), len(f.data))
 		d.staging.give(f.from)
 	}
 	return d.uncaught()

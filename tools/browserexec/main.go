@@ -44,15 +44,23 @@ func main() {
 
 // run runs a program with its arguments and returns its exit status.
 func run(ctx context.Context, args []string) (int, error) {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+	paths, err := exec.Command("go", "env", "GOROOT", "GOMOD").Output()
 	if err != nil {
-		return 0, fmt.Errorf("go env GOROOT: %w", err)
+		return 0, fmt.Errorf("go env: %w", err)
 	}
+	lines := strings.Split(strings.TrimSpace(string(paths)), "\n")
+	if len(lines) < 2 {
+		return 0, errors.New("run it in a module's folder")
+	}
+	goroot, module := lines[0], filepath.Dir(lines[1])
 	exited := make(chan int, 1)
 	mux := http.NewServeMux()
 	mux.Handle("GET /page/", http.FileServerFS(page))
-	for path, file := range map[string]string{"GET /program.wasm": args[0], "GET /wasm_exec.js": filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js")} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) })
+	for name, file := range map[string]string{
+		"program.wasm": args[0], "wasm_exec.js": filepath.Join(goroot, "lib", "wasm", "wasm_exec.js"),
+		"simd.js": filepath.Join(module, "shaders", "wasm", "simd.js"), "browser.js": filepath.Join(module, "engine", "browser", "browser.js"),
+	} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) })
 	}
 	mux.HandleFunc("GET /start.json", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"argv": args, "env": environment()})

@@ -1,4 +1,5 @@
-// Package serve is vlmtool serve: OpenAI's HTTP API for a model.
+//go:build !js
+
 package serve
 
 import (

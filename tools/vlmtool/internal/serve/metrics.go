@@ -1,11 +1,15 @@
+//go:build !js
+
 package serve
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"patchwork/vlm/serve"
 )
@@ -46,6 +50,11 @@ func newMetrics(scheduler serve.Scheduler) *metrics {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "vlmtool_serve_restarts_total", Help: "How often the model was loaded again after its device was lost."},
 		func() float64 { return float64(scheduler.Stats().Restarts) }))
 	return m
+}
+
+// handler answers Prometheus.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
 func (m *metrics) request(endpoint string, status int) {

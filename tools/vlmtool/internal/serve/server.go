@@ -1,3 +1,4 @@
+// Package serve is vlmtool serve: OpenAI's HTTP API for a model.
 package serve
 
 import (
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"patchwork/tools/internal/listen"
 	"patchwork/vlm"
@@ -72,7 +71,7 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	page(mux)
 	mux.HandleFunc("GET /health", s.health)
-	mux.Handle("GET /metrics", s.authorized(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", s.authorized(s.metrics.handler()))
 	mux.Handle("GET /v1/models", s.authorized(http.HandlerFunc(s.models)))
 	mux.Handle("GET /v1/models/{id...}", s.authorized(http.HandlerFunc(s.oneModel)))
 	mux.Handle("POST /v1/chat/completions", s.authorized(s.endpoint("chat", s.chatCompletions)))

@@ -1,0 +1,71 @@
+// What package browser does in JavaScript, since it would take many calls from Go. A page connects
+// it to a program before the program runs:
+//
+//	const go = new Go(); // of wasm_exec.js
+//	patchworkGPU.connect(go);
+"use strict";
+
+globalThis.patchworkGPU = (() => {
+  let memory; // the program's
+
+  return {
+    connect(go) {
+      const run = go.run;
+      go.run = instance => {
+        memory = instance.exports.mem;
+        return run.call(go, instance);
+      };
+    },
+
+    // write writes bytes of the program's memory to a buffer.
+    write(queue, buffer, offset, pointer, bytes) {
+      queue.writeBuffer(buffer, offset, memory.buffer, pointer, bytes);
+    },
+
+    // read copies bytes of a mapped buffer into the program's memory, and unmaps the buffer.
+    read(buffer, offset, size, skip, pointer, bytes) {
+      const mapped = new Uint8Array(buffer.getMappedRange(offset, size), skip, bytes);
+      new Uint8Array(memory.buffer, pointer, bytes).set(mapped);
+      buffer.unmap();
+    },
+
+    // bind makes the bind groups of a program's calls. A call is described by numbers:
+    //
+    //	layout, number of bindings, number of passes,
+    //	index into buffers, offset, size     for each binding
+    //	index into pipelines, x, y, z        for each pass
+    bind(device, layouts, pipelines, buffers, pointer, length) {
+      const numbers = new Float64Array(memory.buffer, pointer, length);
+      const calls = [];
+      for (let at = 0; at < length;) {
+        const layout = layouts[numbers[at++]], bindings = numbers[at++], passes = numbers[at++];
+        const entries = [];
+        for (let binding = 0; binding < bindings; binding++) {
+          entries.push({ binding, resource: { buffer: buffers[numbers[at++]], offset: numbers[at++], size: numbers[at++] } });
+        }
+        const call = { group: device.createBindGroup({ layout, entries }), passes: [] };
+        for (let i = 0; i < passes; i++) {
+          call.passes.push({ pipeline: pipelines[numbers[at++]], x: numbers[at++], y: numbers[at++], z: numbers[at++] });
+        }
+        calls.push(call);
+      }
+      return calls;
+    },
+
+    // encode records the calls from first to end as one compute pass. WebGPU adds the barriers.
+    encode(encoder, descriptor, calls, first, end) {
+      const pass = encoder.beginComputePass(descriptor);
+      for (let i = first; i < end; i++) {
+        const call = calls[i];
+        pass.setBindGroup(0, call.group);
+        for (const { pipeline, x, y, z } of call.passes) {
+          if (x > 0 && y > 0 && z > 0) {
+            pass.setPipeline(pipeline);
+            pass.dispatchWorkgroups(x, y, z);
+          }
+        }
+      }
+      pass.end();
+    },
+  };
+})();

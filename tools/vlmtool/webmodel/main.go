@@ -1,0 +1,160 @@
+//go:build js
+
+// Webmodel is the program inside a site that vlmtool export --web wrote: a model in a web page's
+// worker, on WebGPU or else on the CPU. The worker, site/worker.js of package web, asks it as
+// programs ask vlmtool serve, by OpenAI's API.
+//
+// The worker's global variable patchworkOptions holds what to load, and its function
+// patchworkDownload fetches the weights into the file that the options name.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall/js"
+
+	"patchwork/engine"
+	"patchwork/engine/browser"
+	"patchwork/engine/cpu"
+	"patchwork/shaders"
+	"patchwork/tools/vlmtool/internal/serve"
+	"patchwork/vlm"
+	"patchwork/vlm/pretrained"
+	schedule "patchwork/vlm/serve"
+)
+
+func main() {
+	if err := run(); err != nil {
+		post(map[string]any{"kind": "failed", "message": err.Error()})
+	}
+}
+
+// options are patchworkOptions.
+type options struct {
+	model   string // path of the file
+	id      string
+	device  string // "auto", "webgpu" or "cpu"
+	memory  int64  // bytes, of weights, cache and activations
+	context int    // tokens
+}
+
+func readOptions() options {
+	o := js.Global().Get("patchworkOptions")
+	return options{
+		o.Get("model").String(), o.Get("id").String(), o.Get("device").String(), int64(o.Get("memory").Float()), o.Get("context").Int(),
+	}
+}
+
+func run() error {
+	o := readOptions()
+	dev, reason, err := open(o.device)
+	if err != nil {
+		return err
+	}
+	if err := probe(dev, o.memory); err != nil {
+		return err
+	}
+	info := dev.Info()
+	post(map[string]any{"kind": "device", "device": info.Device, "name": info.Name, "hardware": info.Hardware(), "reason": reason})
+	if err := download(); err != nil {
+		return err
+	}
+	model, err := pretrained.LoadWith(o.model, dev, pretrained.LoadOptions{})
+	if err != nil {
+		return err
+	}
+	scheduler, err := schedule.NewBatched(model, schedule.Options{Parallel: 1, Queue: 4, Context: o.context, Reopen: func() (*vlm.Runner, error) {
+		again, _, err := open(o.device)
+		if err != nil {
+			return nil, err
+		}
+		return pretrained.LoadWith(o.model, again, pretrained.LoadOptions{})
+	}})
+	if err != nil {
+		return err
+	}
+	defer scheduler.Close()
+	answer(serve.Handler(o.id, model, scheduler))
+	post(map[string]any{"kind": "ready", "memory": scheduler.Stats().MemoryBytes})
+	select {}
+}
+
+// open opens a device by name. Of "auto", the reason is why it is not WebGPU: a GPU in software
+// is slower than the CPU backend.
+func open(name string) (dev engine.Device, reason string, err error) {
+	if name == "cpu" {
+		return cpu.Open(1), "", nil
+	}
+	dev, err = browser.Open()
+	switch {
+	case name == "webgpu":
+		return dev, "", err
+	case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
+		return cpu.Open(1), err.Error(), nil
+	case err != nil:
+		return nil, "", err
+	case dev.Info().Class == shaders.Software:
+		reason = fmt.Sprintf("the browser runs WebGPU in software (%s)", dev.Info().Name)
+		return cpu.Open(1), reason, dev.Close()
+	}
+	return dev, "", nil
+}
+
+// wasmMemory is the most that a WebAssembly program can address, less what Go needs beside a model.
+const wasmMemory = 7 << 29
+
+// probe returns an error if the device does not have so much memory, before anything is downloaded.
+func probe(dev engine.Device, bytes int64) error {
+	if dev.Info().Kind == "cpu" {
+		if bytes > wasmMemory {
+			return fmt.Errorf("the model needs %s of memory, but a page without WebGPU can have at most %s", engine.Bytes(bytes), engine.Bytes(wasmMemory))
+		}
+		return nil
+	}
+	var sizes engine.Segments
+	for left, most := bytes, dev.Info().Limits.MaxBufferBytes; left > 0; left -= most {
+		sizes = append(sizes, min(left, most))
+	}
+	memories, err := engine.AllocateSegments(dev, "the model", sizes)
+	engine.Free(memories)
+	if errors.Is(err, engine.ErrOutOfMemory) {
+		return fmt.Errorf("the model needs %s of memory, which %s does not have free", engine.Bytes(bytes), dev.Info().Name)
+	}
+	return err
+}
+
+// download waits until the worker has the weights.
+func download() error {
+	done := make(chan error, 1)
+	then := js.FuncOf(func(_ js.Value, args []js.Value) any {
+		if len(args) > 0 && !args[0].IsUndefined() {
+			done <- errors.New(args[0].Get("message").String())
+			return nil
+		}
+		done <- nil
+		return nil
+	})
+	defer then.Release()
+	js.Global().Call("patchworkDownload").Call("then", then, then)
+	return <-done
+}
+
+// answer lets the worker ask.
+func answer(h http.Handler) {
+	requests := newRequests(h)
+	js.Global().Set("patchworkRequest", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		body := make([]byte, args[3].Length())
+		js.CopyBytesToGo(body, args[3])
+		go requests.serve(context.Background(), args[0].Int(), args[1].String(), args[2].String(), body)
+		return nil
+	}))
+	js.Global().Set("patchworkAbort", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		requests.abort(args[0].Int())
+		return nil
+	}))
+}
+
+// post sends the page a message.
+func post(message map[string]any) { js.Global().Call("postMessage", message) }
