@@ -72,8 +72,8 @@ q8_0 for q4_k, q5_k and q6_k.`,
 			if site.on {
 				return site.run(c.Context(), a, *o, format, check)
 			}
-			if a.Changed("context") {
-				return usage.Errorf("--context is for --web")
+			if a.Changed("context") || a.Changed("example") {
+				return usage.Errorf("--context and --example are for --web")
 			}
 			if err := checkFormat(a, o, format); err != nil {
 				return err
@@ -92,7 +92,8 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)
 	cli.Choice(s, &o.Quantize, "quantize", "", "store a GGUF file's matrices as `TYPE` (default f16)", pretrained.Quantizations()...)
 	cli.Group(c, "A web page", func(s *pflag.FlagSet) {
-		s.BoolVar(&site.on, "web", false, "write a folder of static files in which the model runs in the visitor's browser; --quantize is q8_0 by default")
+		s.BoolVar(&site.on, "web", false, "write a folder of static files in which the model runs in the visitor's browser; --quantize is q8_0 by default, and that of a GGUF file")
+		s.StringArrayVar(&site.examples, "example", nil, "with --web: offer the visitor the image in `FILE`, to begin with; may be repeated")
 		s.IntVar(&site.context, "context", 2048, "with --web: give a prompt and its answer at most `N` tokens together")
 	})
 	cli.Group(c, "What it costs", func(s *pflag.FlagSet) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -15,8 +14,9 @@ import (
 
 // webExport are the flags of export --web.
 type webExport struct {
-	on      bool
-	context int // tokens
+	on       bool
+	context  int // tokens
+	examples []string
 }
 
 // webResult is its line of JSON.
@@ -40,16 +40,15 @@ func (f *webExport) run(ctx context.Context, a *cli.App, o pretrained.ExportOpti
 	case f.context < 2:
 		return usage.Errorf("--context cannot be %d, want 2 or more", f.context)
 	}
-	o.Quantize = cmp.Or(o.Quantize, "q8_0")
-	site, err := web.Export(ctx, web.Options{ExportOptions: o, Context: f.context})
+	site, err := web.Export(ctx, web.Options{ExportOptions: o, Context: f.context, Examples: f.examples})
 	if err != nil {
 		return err
 	}
 	if a.JSON {
-		return a.Result(webResult{o.Out, o.Quantize, site.Parameters, site.WeightBytes, site.MemoryBytes, site.Context})
+		return a.Result(webResult{o.Out, site.Weights, site.Parameters, site.WeightBytes, site.MemoryBytes, site.Context})
 	}
 	if !a.Quiet {
-		fmt.Fprintf(a.Stderr, "%s parameters in %s are in %s: %s to download, %s of memory; vlmtool web %s opens it\n", terminal.Thousands(site.Parameters), o.Quantize, o.Out,
+		fmt.Fprintf(a.Stderr, "%s parameters in %s are in %s: %s to download, %s of memory; vlmtool web %s opens it\n", terminal.Thousands(site.Parameters), site.Weights, o.Out,
 			engine.Bytes(site.WeightBytes), engine.Bytes(site.MemoryBytes), o.Out)
 	}
 	return nil

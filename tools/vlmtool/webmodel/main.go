@@ -61,7 +61,7 @@ func run() error {
 	if err := download(); err != nil {
 		return err
 	}
-	model, err := pretrained.LoadWith(o.model, dev, pretrained.LoadOptions{})
+	model, err := o.load(dev)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func run() error {
 		if err != nil {
 			return nil, err
 		}
-		return pretrained.LoadWith(o.model, again, pretrained.LoadOptions{})
+		return o.load(again)
 	}})
 	if err != nil {
 		return err
@@ -100,6 +100,11 @@ func open(name string) (dev engine.Device, reason string, err error) {
 		return cpu.Open(1), reason, dev.Close()
 	}
 	return dev, "", nil
+}
+
+// load loads the model with its weights as they are in the file.
+func (o options) load(dev engine.Device) (*vlm.Runner, error) {
+	return pretrained.LoadWith(o.model, dev, pretrained.LoadOptions{Weights: pretrained.WeightsAuto})
 }
 
 // wasmMemory is the most that a WebAssembly program can address, less what Go needs beside a model.

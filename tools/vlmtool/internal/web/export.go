@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,17 +10,23 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"patchwork/internal/durable"
+	"patchwork/internal/smallfile"
 	"patchwork/vlm/generate"
+	"patchwork/vlm/image"
 	"patchwork/vlm/pretrained"
 )
 
 // Options are the inputs of Export.
 type Options struct {
-	pretrained.ExportOptions     // of the weights; Out is the site's folder
-	Context                  int // tokens of a prompt and its answer; the model may have fewer
+	// ExportOptions are those of the weights; Out is the site's folder. Without Quantize a GGUF file
+	// stays as it is, and anything else becomes q8_0.
+	pretrained.ExportOptions
+	Context  int      // tokens of a prompt and its answer; the model may have fewer
+	Examples []string // files of images that the page offers to begin with
 }
 
 // pieceBytes is the largest piece of the weights: what static hosts and browsers' caches take.
@@ -31,8 +38,9 @@ const answerTokens = 256
 // Site describes what Export wrote.
 type Site struct {
 	pretrained.Description
-	WeightBytes int64 // to download
-	MemoryBytes int64 // of weights, cache and activations
+	Weights     string // how they are stored
+	WeightBytes int64  // to download
+	MemoryBytes int64  // of weights, cache and activations
 	Context     int
 }
 
@@ -68,13 +76,14 @@ func Export(ctx context.Context, o Options) (s Site, err error) {
 // export writes the site into a folder.
 func export(ctx context.Context, o Options, dir string) (Site, error) {
 	file := filepath.Join(dir, "model.gguf")
-	weights := o.ExportOptions
-	weights.Out = file
-	description, err := pretrained.Export(ctx, weights)
+	if err := weights(ctx, o, file); err != nil {
+		return Site{}, err
+	}
+	description, err := pretrained.Describe(file)
 	if err != nil {
 		return Site{}, err
 	}
-	m, err := pretrained.Plan(file, pretrained.LoadOptions{})
+	m, err := pretrained.Plan(file, pretrained.LoadOptions{Weights: pretrained.WeightsAuto})
 	if err != nil {
 		return Site{}, err
 	}
@@ -87,7 +96,10 @@ func export(ctx context.Context, o Options, dir string) (Site, error) {
 	if all.Pieces, err = split(file, dir); err != nil {
 		return Site{}, err
 	}
-	s := Site{Description: description, MemoryBytes: all.MemoryBytes, Context: context}
+	if all.Examples, err = copyExamples(o.Examples, dir); err != nil {
+		return Site{}, err
+	}
+	s := Site{Description: description, Weights: m.WeightsName(), MemoryBytes: all.MemoryBytes, Context: context}
 	for _, p := range all.Pieces {
 		s.WeightBytes += p.Bytes
 	}
@@ -95,6 +107,54 @@ func export(ctx context.Context, o Options, dir string) (Site, error) {
 		return Site{}, err
 	}
 	return s, errors.Join(durable.SyncFiles(filepath.Join(dir, weightsFolder)), durable.SyncDir(dir))
+}
+
+// partOfModel matches the name of a model in several files.
+var partOfModel = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
+
+// weights writes the model as one GGUF file.
+func weights(ctx context.Context, o Options, file string) error {
+	e := o.ExportOptions
+	if e.Quantize == "" && e.Adapter == "" && e.MMProj == "" && strings.HasSuffix(e.Model, ".gguf") && !partOfModel.MatchString(e.Model) {
+		return copyFile(e.Model, file)
+	}
+	e.Out, e.Quantize = file, cmp.Or(e.Quantize, "q8_0")
+	_, err := pretrained.Export(ctx, e)
+	return err
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// copyExamples copies images that a model can read.
+func copyExamples(images []string, dir string) ([]string, error) {
+	var files []string
+	for i, file := range images {
+		data, err := smallfile.Read(file, smallfile.Image)
+		if err != nil {
+			return nil, fmt.Errorf("--example %w", err)
+		}
+		if _, err := image.Decode(data); err != nil {
+			return nil, fmt.Errorf("--example %s: %w", file, err)
+		}
+		name := fmt.Sprintf("example-%d%s", i+1, strings.ToLower(filepath.Ext(file)))
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return nil, err
+		}
+		files = append(files, name)
+	}
+	return files, nil
 }
 
 // name is the model's name on the page: that of its folder or file, and of a demo's folder, which is

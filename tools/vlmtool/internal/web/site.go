@@ -39,10 +39,11 @@ const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker
 
 // manifest is model.json of a site.
 type manifest struct {
-	ID          string  `json:"id"`
-	MemoryBytes int64   `json:"memory_bytes"` // of weights, cache and activations
-	Context     int     `json:"context"`      // tokens of a prompt and its answer
-	Pieces      []piece `json:"pieces"`
+	ID          string   `json:"id"`
+	MemoryBytes int64    `json:"memory_bytes"` // of weights, cache and activations
+	Context     int      `json:"context"`      // tokens of a prompt and its answer
+	Pieces      []piece  `json:"pieces"`
+	Examples    []string `json:"examples,omitempty"` // files of images
 }
 
 // piece is a part of the model's GGUF file.

@@ -51,9 +51,10 @@ async function loadModel() {
   const takes = kind => model.modalities.includes(kind);
   byID("attach").hidden = !takes("image") && !takes("audio");
   byID("file").accept = ["image", "audio"].filter(takes).map(kind => kind + "/*").join();
-  if (!takes("image")) {
-    byID("welcome").querySelector("h2").textContent = takes("audio") ? "Ask about a sound" : "Ask the model";
-    byID("welcome").querySelector("p").textContent = takes("audio") ? "Drop a WAV or MP3 file here, or choose one. Then type a question." : "Type a question.";
+  const welcome = byID("welcome"); // gone once something was asked
+  if (welcome && !takes("image")) {
+    welcome.querySelector("h2").textContent = takes("audio") ? "Ask about a sound" : "Ask the model";
+    welcome.querySelector("p").textContent = takes("audio") ? "Drop a WAV or MP3 file here, or choose one. Then type a question." : "Type a question.";
   }
 }
 

@@ -113,10 +113,33 @@ async function start() {
     await import("./chat.js");
     card.remove();
     welcome.hidden = false;
+    offer(manifest.examples ?? []);
     composer.inert = false;
     document.getElementById("text").focus();
   };
   worker.postMessage({ start: manifest, device: new URLSearchParams(location.search).get("device") ?? "auto" });
+}
+
+// offer shows images that can be attached by a click.
+function offer(examples) {
+  if (examples.length === 0) return;
+  const list = element("div", "examples");
+  examples.forEach((file, i) => {
+    const button = element("button"), image = element("img");
+    button.type = "button";
+    image.src = file;
+    image.alt = `Example ${i + 1}`;
+    button.append(image);
+    button.onclick = async () => {
+      const blob = await (await fetch(file)).blob(), files = new DataTransfer();
+      files.items.add(new File([blob], file, { type: blob.type }));
+      const input = document.getElementById("file");
+      input.files = files.files;
+      input.dispatchEvent(new Event("change"));
+    };
+    list.append(button);
+  });
+  welcome.append(element("p", "or", examples.length === 1 ? "Or begin with this one:" : "Or begin with one of these:"), list);
 }
 
 // cached reports whether the browser has all pieces.
