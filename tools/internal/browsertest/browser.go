@@ -16,9 +16,12 @@ import (
 	"patchwork/internal/require"
 )
 
-// Start starts a browser for a minute, whose window has some 1280×1600 pixels. The test is skipped where
-// there is none, or in short tests, and fails if a script throws, or a file is blocked or missing.
-func Start(t *testing.T) context.Context {
+// WebGPU are flags for a browser with WebGPU in software.
+var WebGPU = []chromedp.ExecAllocatorOption{chromedp.Flag("enable-unsafe-webgpu", true), chromedp.Flag("use-webgpu-adapter", "swiftshader")}
+
+// Start starts a browser for three minutes, whose window has some 1280×1600 pixels. The test is skipped
+// where there is none, or in short tests, and fails if a script throws, or a file is blocked or missing.
+func Start(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it starts a browser")
@@ -34,9 +37,9 @@ func Start(t *testing.T) context.Context {
 		t.Skip("no Chromium on PATH: apt-get install chromium")
 	}
 	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 1600))
-	ctx, stop := chromedp.NewExecAllocator(t.Context(), flags...)
+	ctx, stop := chromedp.NewExecAllocator(t.Context(), append(flags, more...)...)
 	t.Cleanup(stop)
-	ctx, stop = context.WithTimeout(ctx, time.Minute)
+	ctx, stop = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewContext(ctx)
 	t.Cleanup(stop)
@@ -76,7 +79,8 @@ func problem(event any) []string {
 // Wait returns when a condition of the page, in JavaScript, holds.
 func Wait(t *testing.T, ctx context.Context, condition string) {
 	t.Helper()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+condition+")")); err != nil {
-		t.Fatalf("%s: %v", condition, err)
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+condition+")", chromedp.WithPollingTimeout(2*time.Minute))); err != nil {
+		text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("document.body.innerText"))
+		t.Fatalf("%s: %v\nthe page says: %s", condition, err, text)
 	}
 }

@@ -54,6 +54,11 @@ func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
 	return s
 }
 
+// Handler is the API for a model without a network: inside a web page, and in tests.
+func Handler(id string, m *vlm.Runner, scheduler serve.Scheduler) http.Handler {
+	return newServer(model{ID: id, Config: m.Config, Processor: m.Processor, Created: time.Now()}, scheduler, nil).handler()
+}
+
 // newVocabulary returns the model's tokens, of which special ones are never part of a text.
 func (s *server) newVocabulary() *grammar.Vocabulary {
 	tok := s.model.Processor.Tokenizer
