@@ -16,13 +16,19 @@ TAGS = -tags nodynamic
 SMALL = -tags nowebgpu,nodynamic
 
 .PHONY: build
-build: ## build bin/vlmtool (the default)
+build: program ## build bin/vlmtool (the default)
 	@$(GO) build $(TAGS) -o bin/vlmtool ./tools/vlmtool
+
+# What export --web puts beside a model; vlmtool embeds it.
+.PHONY: program
+program:
+	@tools/webprogram.sh
 
 .PHONY: demo
 demo: ## train from scratch on images of shapes and write demo/index.html
 	@tools/deps.sh demo
-	@echo "building (the first time takes a minute)"
+	@echo "building (the first time takes a minute or two)"
+	@$(MAKE) -s program
 	@$(GO) build $(SMALL) -o $(DEMO_BIN)/ ./tools/vlmtool ./tools/shapesdata ./tools/docs/demoreport
 	@$(MAKE) -s demo-install
 	@rm -rf $(DEMO)
@@ -33,6 +39,8 @@ demo: ## train from scratch on images of shapes and write demo/index.html
 			> $(DEMO)/eval-$$control.jsonl || exit; \
 	done
 	@$(DEMO_BIN)/demoreport $(DEMO)
+	@$(DEMO_BIN)/vlmtool export --quiet --web --model $(DEMO)/model --example $(DEMO)/example.png --out $(DEMO)/web
+	@echo "Or ask it on a web page in which it runs: bin/vlmtool web $(DEMO)/web"
 
 # What the model hears is in tools/wordsdata: words, voices and which of them are held out.
 DEMO_AUDIO       := demo-audio
@@ -71,6 +79,7 @@ check: ## vet, and run the fast tests on the CPU (under two minutes)
 .PHONY: test
 test: ## vet and test everything; Vulkan and WebGPU run in software (lavapipe)
 	@tools/deps.sh $(REQUIRE) test
+	@tools/webprogram.sh
 	@$(GO) vet ./...
 	@$(GO) test -timeout 40m ./...
 
@@ -132,6 +141,11 @@ test-arm64: ## check the inner loops for arm64 and vlmtool under qemu (under a m
 .PHONY: test-wasm
 test-wasm: ## check the CPU backend as WebAssembly under node (a few minutes)
 	@tools/testwasm.sh
+
+# ARGS="-run TestDevice" runs other tests.
+.PHONY: test-browser
+test-browser: ## check WebGPU of a web page in a headless Chromium (a minute)
+	@tools/testbrowser.sh $(ARGS)
 
 # PATCHWORK_TRIXIE=DIR is Debian 13's root folder, created if needed.
 .PHONY: test-wine
@@ -212,6 +226,11 @@ chat-screenshot: build ## take docs/chat.png of the chat page, with the demo's m
 	@test -d $(DEMO)/model || { echo "no $(DEMO)/model: run make demo first"; exit 1; }
 	@$(GO) run ./tools/docs/chatshot --model $(DEMO)/model --image $(DEMO)/example.png --out docs/chat.png
 
+.PHONY: web-screenshot
+web-screenshot: build ## take docs/web.png of the demo's site (after make demo; needs chromium)
+	@test -d $(DEMO)/web || { echo "no $(DEMO)/web: run make demo first"; exit 1; }
+	@$(GO) run ./tools/docs/chatshot --site $(DEMO)/web --image $(DEMO)/example.png --height 520 --out docs/web.png
+
 # The figures of docs/how-it-works.md, from the model of `make demo`.
 FIGURES := docs/how-it-works
 .PHONY: figures
@@ -252,7 +271,7 @@ gpu-report: ## pack a bundle for a machine with a GPU: out/gpu-report.tar.gz
 # ONLY=linux-amd64 builds only for that system.
 ONLY :=
 .PHONY: dist
-dist: ## build release archives of vlmtool: dist/*.tar.gz, *.zip, SHA256SUMS
+dist: program ## build release archives of vlmtool: dist/*.tar.gz, *.zip, SHA256SUMS
 	@go run ./tools/dist $(if $(ONLY),--only $(ONLY))
 
 .PHONY: man

@@ -1,7 +1,9 @@
 // Command chatshot takes a screenshot of the chat page of "vlmtool serve", docs/chat.png: it asks a model
-// about a picture, in light and in dark colors, and in the dark where it looked. It needs a Chromium on PATH.
+// about a picture, in light and in dark colors, and in the dark where it looked. Of a site of "vlmtool
+// export --web", docs/web.png, the light page is the one that a visitor finds. It needs a Chromium on PATH.
 //
 //	go run ./tools/docs/chatshot --model demo/model --image demo/example.png --out docs/chat.png
+//	go run ./tools/docs/chatshot --site demo/web --image demo/example.png --out docs/web.png
 package main
 
 import (
@@ -25,16 +27,17 @@ import (
 
 // shot is what is asked, and how large the page is.
 type shot struct {
-	vlmtool, model, picture string
-	questions               []string
-	word                    string
-	width, height           int
+	vlmtool, model, site, picture string
+	questions                     []string
+	word                          string
+	width, height                 int
 }
 
 func main() {
 	var s shot
 	pflag.StringVar(&s.vlmtool, "vlmtool", "bin/vlmtool", "path of vlmtool")
 	pflag.StringVar(&s.model, "model", "demo/model", "model to ask")
+	pflag.StringVar(&s.site, "site", "", "site to open instead of serving the model")
 	pflag.StringVar(&s.picture, "image", "demo/example.png", "picture to ask about")
 	pflag.StringSliceVar(&s.questions, "question", []string{"what shape is green?", "what color is the triangle?"}, "questions to ask")
 	pflag.StringVar(&s.word, "word", "square", "word of an answer to choose in the dark page, to see where the model looked; empty: none")
@@ -55,7 +58,11 @@ func (s shot) run(ctx context.Context, out string) error {
 	if err != nil {
 		return err
 	}
-	server := exec.CommandContext(ctx, s.vlmtool, "serve", "--model", s.model, "--device", "cpu", "--listen", address)
+	args := []string{"serve", "--model", s.model, "--device", "cpu", "--listen", address}
+	if s.site != "" {
+		args = []string{"web", s.site, "--listen", address}
+	}
+	server := exec.CommandContext(ctx, s.vlmtool, args...)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		return err
@@ -103,10 +110,16 @@ func (s shot) conversation(ctx context.Context, url, scheme string) (image.Image
 	if err == nil { // until the page knows that the model takes pictures
 		_, err = chromedp.Run(ctx, chromedp.Poll[bool]("document.querySelector('#file').accept !== ''"))
 	}
-	if err == nil {
+	questions := s.questions
+	if s.site != "" && scheme == "light" {
+		questions = nil
+		if err == nil {
+			err = chromedp.Do(ctx, chromedp.WaitVisible(".examples img"))
+		}
+	} else if err == nil {
 		err = chromedp.Do(ctx, chromedp.SetUploadFiles("#file", []string{s.picture}), chromedp.WaitVisible("#attached img"))
 	}
-	for i, question := range s.questions {
+	for i, question := range questions {
 		if err == nil {
 			err = chromedp.Do(ctx, chromedp.SendKeys("#text", question), chromedp.Click("#send"))
 		}
