@@ -237,12 +237,12 @@ func (b *Batch) place(s *Sequence) bool {
 	for at := -1; at != n*vlm.PageRows; n = at / vlm.PageRows {
 		at = b.media.imageBoundary(s.sequence, n*vlm.PageRows)
 	}
+	b.pool.release(shared[n:]) // an image is read again as a whole
 	more := pagesOf(len(s.ids)) - n
 	if more > b.pool.available() {
-		b.pool.release(shared)
+		b.pool.release(shared[:n])
 		return false
 	}
-	b.pool.release(shared[n:])
 	s.pages = append(shared[:n:n], b.pool.take(more)...)
 	s.at, s.keys = n*vlm.PageRows, keys[:n:n]
 	if len(s.Result.IDs) == 0 {

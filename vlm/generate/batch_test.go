@@ -262,3 +262,31 @@ func same(t *testing.T, what string, r *vlm.Runner, prompts []batchPrompt, optio
 		}
 	}
 }
+
+// TestBatchWholeCache: a prompt that fills the cache is read again, also where an image that has to be in one
+// pass straddles the pages with the beginning that are still there.
+func TestBatchWholeCache(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.DocumentBidirectionalImage)
+	content := strings.Repeat("is it red? ", 10)
+	var tokens chat.Tokens
+	for straddles := false; !straddles; content += "is it red? " {
+		var err error
+		tokens, err = r.Processor.Messages([]chat.Message{{Role: "user", Content: content}, {Role: "user", Content: "why?", Images: 1}}, chat.Options{AddGenerationPrompt: true})
+		require.NoError(t, err)
+		first := tokens.Images[0]
+		straddles = first/vlm.PageRows < (first+r.Config.Vision.SquareGrid().Tokens()-1)/vlm.PageRows
+	}
+	b, err := NewBatch(r, BatchOptions{Sequences: 2, Context: len(tokens.IDs) + 1, CacheTokens: 1})
+	require.NoError(t, err)
+	defer b.Close()
+	for range 2 {
+		s, err := b.Start(tokens, [][]byte{vlmtest.Pixels(t, 0)}, Options{MaxNewTokens: 1})
+		require.NoError(t, err)
+		for range 10 {
+			require.NoError(t, b.Step(t.Context()))
+		}
+		if !s.Done {
+			t.Fatal("the prompt is not read")
+		}
+	}
+}
