@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -98,4 +99,81 @@ func TestSilentConnectionsEnd(t *testing.T) {
 	if s.http.ReadTimeout == 0 || s.http.WriteTimeout == 0 || s.http.IdleTimeout == 0 || s.http.MaxHeaderBytes == 0 {
 		t.Errorf("a limit is missing: %+v", s.http)
 	}
+}
+
+// ask sends a request on a connection of its own; the error comes when it is answered.
+func ask(s *Server) <-chan error {
+	answered := make(chan error, 1)
+	go func() {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+		answer, err := client.Get(s.URL)
+		if err == nil {
+			answer.Body.Close()
+		}
+		answered <- err
+	}()
+	return answered
+}
+
+// aWhile is long enough for a connection to arrive.
+const aWhile = 100 * time.Millisecond
+
+// TestAllActive: where every connection is being answered, a new one waits for its turn.
+func TestAllActive(t *testing.T) {
+	begun, end := make(chan struct{}, 2), make(chan struct{})
+	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: Counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		begun <- struct{}{}
+		<-end
+	}))})
+	require.NoError(t, err)
+	defer s.Close()
+	first := ask(s)
+	<-begun
+	second := ask(s)
+	time.Sleep(aWhile)
+	close(end)
+	if err := errors.Join(<-first, <-second); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAnsweredIsSent: a connection gives way to a new one only when its answer has been sent.
+func TestAnsweredIsSent(t *testing.T) {
+	begun, end := make(chan struct{}, 2), make(chan struct{})
+	page := Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "page") }))
+	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page.ServeHTTP(w, r)
+		begun <- struct{}{} // the answer is in a buffer
+		<-end
+	})})
+	require.NoError(t, err)
+	defer s.Close()
+	first := ask(s)
+	<-begun
+	second := ask(s)
+	time.Sleep(aWhile)
+	close(end)
+	if err := errors.Join(<-first, <-second); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCloseWhileAllActive: a server whose connections are all being answered can be closed.
+func TestCloseWhileAllActive(t *testing.T) {
+	begun, end := make(chan struct{}, 2), make(chan struct{})
+	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: Counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		begun <- struct{}{}
+		<-end
+	}))})
+	require.NoError(t, err)
+	first := ask(s)
+	<-begun
+	second := ask(s)
+	time.AfterFunc(aWhile, func() { close(end) })
+	time.Sleep(aWhile / 2)
+	_ = s.Close() // the second has no answer
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	<-second
 }

@@ -98,6 +98,30 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// faulty is a Scheduler with a fault.
+type faulty struct{ scripted }
+
+func (*faulty) Submit(context.Context, serve.Request) (*serve.Answer, error) { panic("a fault") }
+
+// TestFault: a panic is an error of its request.
+func TestFault(t *testing.T) {
+	stream := &scripted{events: []serve.Event{{Text: "red"}, {Choice: 1}}} // there is no choice 1
+	for _, c := range []struct {
+		scheduler serve.Scheduler
+		body      string
+		status    int
+	}{
+		{&faulty{}, also(`"n":1`), 500},
+		{stream, also(`"n":1`), 500},
+		{stream, also(`"stream":true`), 200}, // the stream has begun
+	} {
+		w := serveBy(small(), c.scheduler).send("POST", chatPath, c.body)
+		if text := w.Body.String(); w.Code != c.status || !strings.Contains(text, "internal error") || strings.Contains(text, "DONE") {
+			t.Errorf("%d %s, want %d", w.Code, text, c.status)
+		}
+	}
+}
+
 // TestReasoning: reasoning is told from the answer.
 func TestReasoning(t *testing.T) {
 	script := &scripted{events: []serve.Event{{Text: "hm, ", Reasoning: true}, {Text: "well", Reasoning: true}, {Text: "red<b>", Finish: "stop"}}}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -141,8 +142,8 @@ func (s *server) endpoint(name string, answer func(http.ResponseWriter, *http.Re
 		body, err := s.readBody(w, r)
 		defer body.free()
 		if err == nil {
-			defer listen.Answering(r)() // until here, a new connection may take the place of this one
-			err = answer(w, r, body)
+			listen.Answering(r) // until here, a new connection may take the place of this one
+			err = guarded(answer, w, r, body)
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 		status := http.StatusOK
@@ -159,6 +160,21 @@ func (s *server) endpoint(name string, answer func(http.ResponseWriter, *http.Re
 		s.metrics.request(name, status)
 		slog.Debug("request", "endpoint", name, "client", s.client(r), "status", status, "seconds", time.Since(start).Seconds())
 	})
+}
+
+// guarded answers a request; a fault in the program is an error of this one.
+func guarded(answer func(http.ResponseWriter, *http.Request, *requestBody) error, w http.ResponseWriter, r *http.Request, body *requestBody) (err error) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		slog.Error("a request failed", "fault", fault, "stack", string(debug.Stack()))
+		if err = fmt.Errorf("internal error: %v", fault); w.Header().Get("Content-Type") == streamType {
+			err = (&stream{w: w}).end(err, nil)
+		}
+	}()
+	return answer(w, r, body)
 }
 
 // statusGone is the status of a request whose client has left, as nginx counts it.
