@@ -146,7 +146,7 @@ func (s *Batched) leave(j *job) {
 	waited := s.queue.remove(j)
 	s.mu.Unlock()
 	if waited {
-		j.answer.End(Usage{}, context.Canceled)
+		j.answer.End(Usage{}, j.ctx.Err())
 	}
 }
 
@@ -239,7 +239,8 @@ func (s *Batched) admit() {
 }
 
 // start starts the next answer of a job.
-func (s *Batched) start(w *work) error {
+func (s *Batched) start(w *work) (err error) {
+	defer recovered("a request failed", &err)
 	n := len(w.choices)
 	c := &choice{writer: newWriter(&w.Request, n, w.answer, s.model.Processor)}
 	o := generate.Options{
@@ -252,7 +253,6 @@ func (s *Batched) start(w *work) error {
 			o.Constraint = guarded{c}
 		}
 	}
-	var err error
 	if c.Sequence, err = s.batch.Start(w.Prompt, w.Images, o); err == nil {
 		w.choices = append(w.choices, c)
 	}
@@ -261,15 +261,15 @@ func (s *Batched) start(w *work) error {
 
 // token hands a token to the writer.
 func (c *choice) token(t generate.Token) (more bool) {
-	defer c.recover()
+	defer recovered("a request failed", &c.fault)
 	return c.writer.token(t)
 }
 
-// recover keeps a fault in the program from ending more than one answer.
-func (c *choice) recover() {
+// recovered makes a fault in the program an error, so that it ends no more than it has to. It is deferred.
+func recovered(what string, err *error) {
 	if fault := recover(); fault != nil {
-		slog.Error("a request failed", "fault", fault, "stack", string(debug.Stack()))
-		c.fault = fmt.Errorf("internal error: %v", fault)
+		slog.Error(what, "fault", fault, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("internal error: %v", fault)
 	}
 }
 
@@ -278,24 +278,19 @@ type guarded struct{ *choice }
 
 // Mask implements generate.Constraint.
 func (g guarded) Mask(logits []float32) (some bool) {
-	defer g.recover()
+	defer recovered("a request failed", &g.fault)
 	return g.constraint.Mask(logits)
 }
 
 // Accept implements generate.Constraint.
 func (g guarded) Accept(id int32) {
-	defer g.recover()
+	defer recovered("a request failed", &g.fault)
 	g.constraint.Accept(id)
 }
 
 // step runs the batch once.
 func (s *Batched) step() (err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			slog.Error("all requests failed", "fault", fault, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: %v", fault)
-		}
-	}()
+	defer recovered("all requests failed", &err)
 	if s.batch.Len() == 0 {
 		return nil
 	}
@@ -314,12 +309,18 @@ func (s *Batched) fail(err error) {
 		s.batch.Close()
 		s.batch = nil
 	}
-	if errors.Is(err, engine.ErrDeviceLost) {
-		s.model = nil
-		s.mu.Lock()
-		s.stats.Lost = true
-		s.mu.Unlock()
+	s.lose(err)
+}
+
+// lose forgets the model if an error is that its device was lost.
+func (s *Batched) lose(err error) {
+	if !errors.Is(err, engine.ErrDeviceLost) {
+		return
 	}
+	s.model = nil
+	s.mu.Lock()
+	s.stats.Lost = true
+	s.mu.Unlock()
 }
 
 // settle ends the answers that are complete, that failed or whose clients have left.
@@ -347,7 +348,8 @@ func (s *Batched) settle() {
 }
 
 // finish completes a choice that is done.
-func (c *choice) finish(u *Usage) error {
+func (c *choice) finish(u *Usage) (err error) {
+	defer recovered("a request failed", &err)
 	c.finished = true
 	u.CompletionTokens += len(c.Result.IDs)
 	u.ReasoningTokens += c.writer.reasoning
@@ -408,6 +410,7 @@ func (s *Batched) restart() (err error) {
 	}
 	if s.batch == nil {
 		s.batch, err = generate.NewBatch(s.model, s.options)
+		s.lose(err)
 	}
 	return err
 }

@@ -292,30 +292,77 @@ func TestDeviceLost(t *testing.T) {
 	}
 }
 
+// fleeting is a device that is lost as memory is allocated.
+type fleeting struct{ engine.Device }
+
+func (fleeting) Allocate(int64, string) (engine.Memory, error) {
+	return nil, fmt.Errorf("allocating: %w", engine.ErrDeviceLost)
+}
+
+// TestDeviceLostAtFirst: a device that is lost before anything is generated is opened again.
+func TestDeviceLostAtFirst(t *testing.T) {
+	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
+	broken := *model
+	broken.Device = fleeting{model.Device}
+	s, err := NewBatched(&broken, Options{Parallel: 4, Queue: 4, Reopen: func() (*vlm.Runner, error) { return model, nil }})
+	require.NoError(t, err)
+	defer s.Close()
+	a, err := s.Submit(t.Context(), request(t, model, "what color is the shape?"))
+	require.NoError(t, err)
+	if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+// TestDeadline: a request whose time is over while it waits is told so.
+func TestDeadline(t *testing.T) {
+	s, model := scheduler(t, Options{Parallel: 1, Queue: 1})
+	r := request(t, model, "what color is the shape?")
+	_, g, cancel := held(t, s, r)
+	defer cancel()
+	defer close(g.open)
+	ctx, over := context.WithTimeout(t.Context(), time.Millisecond)
+	defer over()
+	a, err := s.Submit(ctx, r)
+	require.NoError(t, err)
+	if _, err := a.Next(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
 // broken is a Constraint with a fault.
 type broken struct{}
 
 func (broken) Mask([]float32) bool { panic("a fault") }
 func (broken) Accept(int32)        {}
 
+// brokenEnd is a Constraint with a fault at the end of the answer.
+type brokenEnd struct{}
+
+func (brokenEnd) Mask([]float32) bool { return false }
+func (brokenEnd) Accept(int32)        {}
+func (brokenEnd) Ended() bool         { panic("a fault") }
+
 // TestFault: a panic is an error of its request alone.
 func TestFault(t *testing.T) {
-	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
-	s, err := NewBatched(model, Options{Parallel: 1, Queue: 1, Reopen: func() (*vlm.Runner, error) { return model, nil }})
-	require.NoError(t, err)
-	defer s.Close()
-	r := request(t, model, "what color is the shape?")
-	r.Constraint = func() generate.Constraint { return broken{} }
-	a, err := s.Submit(t.Context(), r)
-	require.NoError(t, err)
-	if _, _, _, err := read(t, a); err == nil || !strings.Contains(err.Error(), "a fault") {
-		t.Errorf("%v", err)
-	}
-	r.Constraint = nil
-	a, err = s.Submit(t.Context(), r)
-	require.NoError(t, err)
-	if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
-		t.Errorf("after it: %v", err)
+	s, model := scheduler(t, Options{Parallel: 1, Queue: 1})
+	for name, constraint := range map[string]func() generate.Constraint{
+		"in a token": func() generate.Constraint { return broken{} }, "at the end": func() generate.Constraint { return brokenEnd{} },
+		"at the start": func() generate.Constraint { panic("a fault") },
+	} {
+		r := request(t, model, "what color is the shape?")
+		r.Constraint = constraint
+		a, err := s.Submit(t.Context(), r)
+		require.NoError(t, err)
+		if _, _, _, err := read(t, a); err == nil || !strings.Contains(err.Error(), "a fault") {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.Constraint = nil
+		a, err = s.Submit(t.Context(), r)
+		require.NoError(t, err)
+		if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+			t.Errorf("after one %s: %v", name, err)
+		}
 	}
 }
 
