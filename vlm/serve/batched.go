@@ -43,7 +43,9 @@ type Batched struct {
 	model   *vlm.Runner     // nil: the device was lost
 	batch   *generate.Batch // nil: to be made
 	running []*work
-	held    *work // of running: some of its choices wait for room
+	held    *work   // of running: its next choice waits for room
+	begun   []*work // of running: others of their choices wait for their turn, the next first
+	further bool    // the last turn was of begun
 
 	mu      sync.Mutex
 	waiting *sync.Cond // for jobs
@@ -218,24 +220,38 @@ func (s *Batched) admit() {
 	for s.batch.Len() < s.options.Sequences {
 		w := s.held
 		if w == nil {
-			if w = s.next(); w == nil {
+			if w = s.turn(); w == nil {
 				return
 			}
-			s.running = append(s.running, w)
 		}
 		s.held = nil
-		for len(w.choices) < w.Choices {
-			err := s.start(w)
-			if errors.Is(err, generate.ErrNoRoom) {
-				s.held = w
-				return
-			}
-			if err != nil {
-				s.finish(w, err)
-				break
-			}
+		switch err := s.start(w); {
+		case errors.Is(err, generate.ErrNoRoom):
+			s.held = w
+			return
+		case err != nil:
+			s.finish(w, err)
+		case len(w.choices) < w.Choices:
+			s.begun = append(s.begun, w)
 		}
 	}
+}
+
+// turn returns the job whose next choice is to be started; nil: none. Further choices of a job take turns
+// with jobs that wait.
+func (s *Batched) turn() *work {
+	if s.further || len(s.begun) == 0 {
+		if w := s.next(); w != nil {
+			s.running, s.further = append(s.running, w), false
+			return w
+		}
+	}
+	if len(s.begun) == 0 {
+		return nil
+	}
+	w := s.begun[0]
+	s.begun, s.further = s.begun[1:], true
+	return w
 }
 
 // start starts the next answer of a job.
@@ -383,6 +399,7 @@ func (s *Batched) finish(w *work, err error) {
 	}
 	w.answer.End(w.usage, err)
 	s.running = slices.DeleteFunc(s.running, func(o *work) bool { return o == w })
+	s.begun = slices.DeleteFunc(s.begun, func(o *work) bool { return o == w })
 	if s.held == w {
 		s.held = nil
 	}

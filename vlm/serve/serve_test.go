@@ -179,6 +179,44 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// TestFairChoices: the answers of one request take turns with other requests.
+func TestFairChoices(t *testing.T) {
+	s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
+	r := request(t, model, "what color is the shape?")
+	_, g, cancel := held(t, s, r)
+	defer cancel()
+	order := make(chan string, 20)
+	var answers []*Answer
+	for _, client := range []string{"a", "b", "c", "b"} {
+		one := r
+		one.Client, one.MaxNewTokens, one.Choices = client, 1, 1
+		if client == "a" {
+			one.Choices = 4
+		}
+		one.Constraint = func() generate.Constraint {
+			order <- client
+			return nil
+		}
+		a, err := s.Submit(t.Context(), one)
+		require.NoError(t, err)
+		answers = append(answers, a)
+	}
+	close(g.open)
+	for _, a := range answers {
+		if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+	}
+	close(order)
+	got := ""
+	for client := range order {
+		got += client
+	}
+	if want := "aabacab"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // TestFull: a full queue is an error; a client with many requests makes room for one with few.
 func TestFull(t *testing.T) {
 	s, model := scheduler(t, Options{Parallel: 1, Queue: 3})
