@@ -110,6 +110,16 @@ def silent(url: str, _: dict) -> str:
     return "silent"
 
 
+def unread(url: str, _: dict) -> str:
+    """A large request that is refused for its path."""
+    c = connect(url)
+    c.request("POST", "/v1/embeddings", b" " * random.randrange(8_000_000))
+    r = c.getresponse()
+    answer = json.loads(r.read())
+    c.close()
+    return "refused unread" if r.status == 404 else f"WRONG: {r.status} {answer}"
+
+
 def client(url: str, picture: str, until: float) -> None:
     while time.time() < until:
         parts = [{"type": "image_url", "image_url": {"url": random.choice([picture, plain_picture()])}} for _ in range(random.randrange(3))]
@@ -117,7 +127,7 @@ def client(url: str, picture: str, until: float) -> None:
         body = {"messages": [{"role": "user", "content": content}], "max_tokens": random.randrange(1, 60), "temperature": random.random(), "n": random.choice([1, 1, 1, 3])}
         if random.random() < 0.2:
             body["response_format"] = {"type": "json_object"}
-        kind, since = random.choice([whole, whole, streamed, streamed, leaves, slow, wrong, silent]), time.time()
+        kind, since = random.choice([whole, whole, streamed, streamed, leaves, slow, wrong, silent, unread]), time.time()
         try:
             outcome = kind(url, body)
         except Exception as e:  # no answer at all
