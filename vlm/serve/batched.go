@@ -49,7 +49,7 @@ type Batched struct {
 
 	mu      sync.Mutex
 	waiting *sync.Cond // for jobs
-	queue   queue
+	queue   queue[*job]
 	stats   Stats
 	mean    time.Duration // of the time of an answer
 }
@@ -122,15 +122,15 @@ func (s *Batched) Submit(ctx context.Context, r Request) (*Answer, error) {
 	}
 	if s.queue.n+s.stats.Running >= s.options.Sequences+s.queued {
 		busy := &BusyError{s.retryAfter()}
-		displaced := s.queue.displace(r.Client)
-		if displaced == nil {
+		displaced, ok := s.queue.displace(r.Client)
+		if !ok {
 			return nil, busy
 		}
 		displaced.cancel()
 		displaced.answer.End(Usage{}, busy)
 	}
 	j.ctx, j.cancel = context.WithCancel(ctx)
-	s.queue.push(j)
+	s.queue.push(j.Client, j)
 	context.AfterFunc(j.ctx, func() { s.leave(j) })
 	s.waiting.Signal()
 	return j.answer, nil
@@ -145,7 +145,7 @@ func (s *Batched) retryAfter() time.Duration {
 // leave ends the answer of a job whose client has gone, if it still waits.
 func (s *Batched) leave(j *job) {
 	s.mu.Lock()
-	waited := s.queue.remove(j)
+	waited := s.queue.remove(j.Client, j)
 	s.mu.Unlock()
 	if waited {
 		j.answer.End(Usage{}, j.ctx.Err())
@@ -197,8 +197,8 @@ func (s *Batched) wait() bool {
 func (s *Batched) next() *work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.queue.pop()
-	if j == nil {
+	j, ok := s.queue.pop()
+	if !ok {
 		return nil
 	}
 	s.stats.Running++
@@ -209,7 +209,7 @@ func (s *Batched) next() *work {
 func (s *Batched) refuse(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for j := s.queue.pop(); j != nil; j = s.queue.pop() {
+	for j, ok := s.queue.pop(); ok; j, ok = s.queue.pop() {
 		j.cancel()
 		j.answer.End(Usage{}, err)
 	}

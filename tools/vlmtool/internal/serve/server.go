@@ -39,14 +39,14 @@ type server struct {
 	scheduler  serve.Scheduler
 	keys       [][sha256.Size]byte // hashes of API keys; none: no key is needed
 	bodies     budget
-	preparing  chan struct{} // an element for each request that is being prepared
+	preparing  *serve.Turns // of requests that are being prepared
 	vocabulary func() *grammar.Vocabulary
 	metrics    *metrics
 }
 
 // newServer returns the API for a model; keys may be empty.
 func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
-	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
 	for _, key := range keys {
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
@@ -180,15 +180,14 @@ func guarded(answer func(http.ResponseWriter, *http.Request, *requestBody) error
 // statusGone is the status of a request whose client has left, as nginx counts it.
 const statusGone = 499
 
-// prepare makes scheduler's requests of a body. Few requests are prepared at a time: decoding images
-// and encoding text take processor time and memory.
+// prepare makes scheduler's requests of a body. Few requests are prepared at a time, of clients in turn:
+// decoding images and encoding text take processor time and memory.
 func (s *server) prepare(r *http.Request, body *requestBody, parse func([]byte) ([]serve.Request, error)) ([]serve.Request, error) {
-	select {
-	case s.preparing <- struct{}{}:
-		defer func() { <-s.preparing }()
-	case <-r.Context().Done():
+	done, err := s.preparing.Wait(r.Context(), s.client(r))
+	if err != nil {
 		return nil, errGone
 	}
+	defer done()
 	defer body.free()
 	return parse(body.data)
 }
