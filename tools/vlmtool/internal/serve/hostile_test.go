@@ -228,6 +228,23 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// TestLargeBodiesOfOne: one client's bodies leave others room for the largest.
+func TestLargeBodiesOfOne(t *testing.T) {
+	b := &newServer(model{}, &scripted{}, nil).bodies
+	taken := int64(0)
+	for b.take("a", bodyPiece) {
+		taken += bodyPiece
+	}
+	if taken < maxBody || !b.take("b", maxBody) {
+		t.Errorf("a client takes %d bytes, and %d are left for others", taken, b.left)
+	}
+	b.give("a", taken)
+	b.give("b", maxBody)
+	if b.left != maxBodies || len(b.taken) != 0 {
+		t.Errorf("%d bytes are left, and %v taken", b.left, b.taken)
+	}
+}
+
 // listening serves on a port.
 func listening(t *testing.T, s *testServer, change func(*listen.Options)) (address string) {
 	t.Helper()

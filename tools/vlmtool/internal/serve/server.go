@@ -46,7 +46,7 @@ type server struct {
 
 // newServer returns the API for a model; keys may be empty.
 func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
-	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies, taken: map[string]int64{}}, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
 	for _, key := range keys {
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
