@@ -14,6 +14,7 @@ import (
 	"patchwork/internal/require"
 	"patchwork/vlm"
 	"patchwork/vlm/chat"
+	"patchwork/vlm/generate"
 	"patchwork/vlm/packing"
 	"patchwork/vlm/serve"
 )
@@ -65,6 +66,7 @@ func TestErrors(t *testing.T) {
 		{&serve.BusyError{RetryAfter: 1500 * time.Millisecond}, 429, "rate_limit_exceeded"},
 		{engine.ErrDeviceLost, 503, "device_lost"},
 		{fmt.Errorf("prefill: %w", engine.ErrOutOfMemory), 503, "out_of_memory"},
+		{generate.ErrNoToken, 400, "response_format"}, // a client need not try again
 		{serve.ErrUnavailable, 503, "unavailable"},
 		{serve.ErrClosed, 503, "unavailable"},
 		{context.DeadlineExceeded, 504, "timeout"},
