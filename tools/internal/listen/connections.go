@@ -3,12 +3,14 @@ package listen
 import (
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 )
 
 // limited is a listener with at most max connections open. A new one beyond the limit replaces the
-// oldest idle one, so that clients that hold connections open do not lock others out; if all are being
-// answered, it waits.
+// oldest idle one, or the oldest whose request has been long in coming, so that clients that hold
+// connections open do not lock others out; if there is neither, it waits.
 type limited struct {
 	net.Listener
 	max     int
@@ -21,9 +23,22 @@ type limited struct {
 // connection is a connection of a limited listener.
 type connection struct {
 	net.Conn
-	from   *limited
-	active bool // a request is being answered
+	from  *limited
+	state state
+	since time.Time // of the state
 }
+
+// state is what a connection is for.
+type state int
+
+const (
+	reading   state = iota // a request is expected, or comes
+	answering              // the handler is at it, or its answer is being sent
+	idle                   // an answer has been sent
+)
+
+// grace is the time that a request has to come before its connection may be closed for a new one.
+const grace = time.Second
 
 func newLimited(l net.Listener, most int) *limited {
 	out := &limited{Listener: l, max: most}
@@ -39,21 +54,27 @@ func (l *limited) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.open) >= l.max && !l.closed && !l.evict() {
+		again := time.AfterFunc(grace/10, l.changed.Broadcast)
 		l.changed.Wait()
+		again.Stop()
 	}
 	if l.closed {
 		conn.Close() // no request was read yet
 		return nil, net.ErrClosed
 	}
-	c := &connection{Conn: conn, from: l}
+	c := &connection{Conn: conn, from: l, since: time.Now()}
 	l.open = append(l.open, c)
 	return c, nil
 }
 
-// evict closes the oldest idle connection and reports whether there was one.
+// evict closes a connection and reports whether there was one to close.
 func (l *limited) evict() bool {
-	for _, c := range l.open {
-		if !c.active {
+	for _, evictable := range []func(c *connection) bool{
+		func(c *connection) bool { return c.state == idle },
+		func(c *connection) bool { return c.state == reading && time.Since(c.since) > grace },
+	} {
+		if i := slices.IndexFunc(l.open, evictable); i >= 0 {
+			c := l.open[i]
 			l.remove(c)
 			c.Conn.Close() // the server's read fails, and it closes the rest
 			return true
@@ -63,12 +84,7 @@ func (l *limited) evict() bool {
 }
 
 func (l *limited) remove(c *connection) {
-	for i, o := range l.open {
-		if o == c {
-			l.open = append(l.open[:i], l.open[i+1:]...)
-			return
-		}
-	}
+	l.open = slices.DeleteFunc(l.open, func(o *connection) bool { return o == c })
 }
 
 func (l *limited) Close() error {
@@ -95,18 +111,22 @@ func (c *connection) CloseWrite() error {
 	return nil
 }
 
-// setActive says whether a request is being answered.
-func (c *connection) setActive(active bool) {
+func (c *connection) enter(s state) {
 	c.from.mu.Lock()
-	c.active = active
+	c.state, c.since = s, time.Now()
 	c.from.mu.Unlock()
 	c.from.changed.Broadcast()
 }
 
-// idle is called when the state of a connection changes: it is idle when the answer has been sent, which
-// is after the handler has returned.
-func idle(conn net.Conn, state http.ConnState) {
-	if c, ok := conn.(*connection); ok && state == http.StateIdle {
-		c.setActive(false)
+// changed is called when the server's view of a connection changes: it is idle when the answer has been
+// sent, which is after the handler has returned.
+func changed(conn net.Conn, s http.ConnState) {
+	c, ok := conn.(*connection)
+	switch {
+	case !ok:
+	case s == http.StateActive:
+		c.enter(reading)
+	case s == http.StateIdle:
+		c.enter(idle)
 	}
 }

@@ -48,7 +48,7 @@ func TestHeldConnections(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("open files are counted in /proc")
 	}
-	const many = 400
+	const many = 200
 	for _, c := range []struct{ name, sends string }{
 		{"silent", ""},
 		{"half a request", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"},
@@ -117,6 +117,25 @@ func ask(s *Server) <-chan error {
 
 // aWhile is long enough for a connection to arrive.
 const aWhile = 100 * time.Millisecond
+
+// TestBurst: more clients at once than there may be connections are all answered.
+func TestBurst(t *testing.T) {
+	s, err := Start("127.0.0.1:0", Options{Connections: 4, Handler: Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(time.Millisecond)
+		io.WriteString(w, "page")
+	}))})
+	require.NoError(t, err)
+	defer s.Close()
+	var all []<-chan error
+	for range 300 {
+		all = append(all, ask(s))
+	}
+	for i, answered := range all {
+		if err := <-answered; err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+	}
+}
 
 // TestAllActive: where every connection is being answered, a new one waits for its turn.
 func TestAllActive(t *testing.T) {

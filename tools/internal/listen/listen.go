@@ -79,7 +79,7 @@ func Start(address string, o Options) (*Server, error) {
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connectionKey{}, c)
 		},
-		ConnState: idle,
+		ConnState: changed,
 	}
 	go func() {
 		defer close(s.ended)
@@ -133,6 +133,6 @@ func Counted(next http.Handler) http.Handler {
 // ones.
 func Answering(r *http.Request) {
 	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-		c.setActive(true)
+		c.enter(answering)
 	}
 }
