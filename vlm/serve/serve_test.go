@@ -144,76 +144,54 @@ func held(t *testing.T, s *Batched, r Request) (*Answer, gate, context.CancelFun
 	return a, g, cancel
 }
 
-// TestFair: clients take turns, whoever came first.
-func TestFair(t *testing.T) {
-	s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
-	r := request(t, model, "what color is the shape?")
-	_, g, cancel := held(t, s, r)
-	defer cancel()
-	order := make(chan string, 20)
-	var answers []*Answer
-	for _, name := range []string{"a1", "a2", "a3", "b1", "b2", "c1"} {
-		one := r
-		one.Client, one.MaxNewTokens = name[:1], 1
-		one.Constraint = func() generate.Constraint {
-			order <- name
-			return nil
-		}
-		a, err := s.Submit(t.Context(), one)
-		require.NoError(t, err)
-		answers = append(answers, a)
+// joined returns what was sent on a channel.
+func joined(names chan string) string {
+	close(names)
+	var all []string
+	for name := range names {
+		all = append(all, name)
 	}
-	close(g.open)
-	for _, a := range answers {
-		_, _, _, err := read(t, a)
-		if !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-	}
-	var got []string
-	for range answers {
-		got = append(got, <-order)
-	}
-	if want := []string{"a1", "b1", "c1", "a2", "b2", "a3"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
-	}
+	return strings.Join(all, " ")
 }
 
-// TestFairChoices: the answers of one request take turns with other requests.
-func TestFairChoices(t *testing.T) {
-	s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
-	r := request(t, model, "what color is the shape?")
-	_, g, cancel := held(t, s, r)
-	defer cancel()
-	order := make(chan string, 20)
-	var answers []*Answer
-	for _, client := range []string{"a", "b", "c", "b"} {
-		one := r
-		one.Client, one.MaxNewTokens, one.Choices = client, 1, 1
-		if client == "a" {
-			one.Choices = 4
+// TestFair: clients take turns, whoever came first, and several answers of one request with other requests.
+func TestFair(t *testing.T) {
+	for _, c := range []struct {
+		requests string // the first letter is the client
+		choices  int    // of the first request
+		want     string
+	}{
+		{"a1 a2 a3 b1 b2 c1", 1, "a1 b1 c1 a2 b2 a3"},
+		{"a1 b1 c1 b2", 4, "a1 a1 b1 a1 c1 a1 b2"},
+	} {
+		s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
+		r := request(t, model, "what color is the shape?")
+		_, g, cancel := held(t, s, r)
+		defer cancel()
+		order := make(chan string, 20)
+		var answers []*Answer
+		for i, name := range strings.Fields(c.requests) {
+			one := r
+			if one.Client, one.MaxNewTokens = name[:1], 1; i == 0 {
+				one.Choices = c.choices
+			}
+			one.Constraint = func() generate.Constraint {
+				order <- name
+				return nil
+			}
+			a, err := s.Submit(t.Context(), one)
+			require.NoError(t, err)
+			answers = append(answers, a)
 		}
-		one.Constraint = func() generate.Constraint {
-			order <- client
-			return nil
+		close(g.open)
+		for _, a := range answers {
+			if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
 		}
-		a, err := s.Submit(t.Context(), one)
-		require.NoError(t, err)
-		answers = append(answers, a)
-	}
-	close(g.open)
-	for _, a := range answers {
-		if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
-			t.Error(err)
+		if got := joined(order); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
 		}
-	}
-	close(order)
-	got := ""
-	for client := range order {
-		got += client
-	}
-	if want := "aabacab"; got != want {
-		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -53,12 +53,7 @@ func TestTurns(t *testing.T) {
 	}
 	end()
 	all.Wait()
-	close(order)
-	got := ""
-	for name := range order {
-		got += name
-	}
-	if want := "a1b1c1a2a3"; got != want {
+	if got, want := joined(order), "a1 b1 c1 a2 a3"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

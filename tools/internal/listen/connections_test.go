@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -137,62 +136,54 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestAllActive: where every connection is being answered, a new one waits for its turn.
-func TestAllActive(t *testing.T) {
-	begun, end := make(chan struct{}, 2), make(chan struct{})
-	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: Counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		begun <- struct{}{}
-		<-end
-	}))})
-	require.NoError(t, err)
-	defer s.Close()
-	first := ask(s)
-	<-begun
-	second := ask(s)
-	time.Sleep(aWhile)
-	close(end)
-	if err := errors.Join(<-first, <-second); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestAnsweredIsSent: a connection gives way to a new one only when its answer has been sent.
-func TestAnsweredIsSent(t *testing.T) {
-	begun, end := make(chan struct{}, 2), make(chan struct{})
-	page := Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "page") }))
+// single serves a page by one connection. before is called before each answer, after when it is in a buffer.
+func single(t *testing.T, before, after func()) *Server {
+	t.Helper()
+	page := Counted(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		before()
+		io.WriteString(w, "page")
+	}))
 	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page.ServeHTTP(w, r)
-		begun <- struct{}{} // the answer is in a buffer
-		<-end
+		after()
 	})})
 	require.NoError(t, err)
-	defer s.Close()
-	first := ask(s)
-	<-begun
-	second := ask(s)
-	time.Sleep(aWhile)
-	close(end)
-	if err := errors.Join(<-first, <-second); err != nil {
-		t.Error(err)
-	}
+	return s
 }
 
-// TestCloseWhileAllActive: a server whose connections are all being answered can be closed.
-func TestCloseWhileAllActive(t *testing.T) {
-	begun, end := make(chan struct{}, 2), make(chan struct{})
-	s, err := Start("127.0.0.1:0", Options{Connections: 1, Handler: Counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		begun <- struct{}{}
-		<-end
-	}))})
-	require.NoError(t, err)
-	first := ask(s)
-	<-begun
-	second := ask(s)
-	time.AfterFunc(aWhile, func() { close(end) })
-	time.Sleep(aWhile / 2)
-	_ = s.Close() // the second has no answer
-	if err := <-first; err != nil {
-		t.Error(err)
+// TestActive: a connection whose request is being answered, or whose answer has not been sent, is not given
+// up for a new one, which waits; the server can be closed meanwhile.
+func TestActive(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		answered, shut bool // the first has its answer in a buffer; the server is closed before it ends
+	}{{"all are active", false, false}, {"an answer is not sent", true, false}, {"closed meanwhile", false, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			begun, end := make(chan struct{}, 2), make(chan struct{})
+			block := func() {
+				begun <- struct{}{}
+				<-end
+			}
+			before, after := block, func() {}
+			if c.answered {
+				before, after = after, before
+			}
+			s := single(t, before, after)
+			defer s.Close()
+			first := ask(s)
+			<-begun
+			second := ask(s)
+			time.Sleep(aWhile)
+			time.AfterFunc(aWhile, func() { close(end) })
+			if c.shut {
+				_ = s.Close() // the second has no answer
+			}
+			if err := <-first; err != nil {
+				t.Errorf("the first: %v", err)
+			}
+			if err := <-second; (err != nil) != c.shut {
+				t.Errorf("the second: %v", err)
+			}
+		})
 	}
-	<-second
 }
