@@ -120,6 +120,26 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestStopAtEnd: a stop text in what is only sent at the end, half a character, ends the answer too.
+func TestStopAtEnd(t *testing.T) {
+	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
+	half := int32(-1)
+	for id := range int32(model.Processor.Tokenizer.Len()) {
+		if string(model.Processor.Tokenizer.Bytes(id)) == "\xc3" {
+			half = id
+		}
+	}
+	a := NewAnswer()
+	w := newWriter(&Request{Stop: []string{"\uFFFD"}}, 0, a, model.Processor)
+	if half < 0 || !w.token(generate.Token{ID: half}) {
+		t.Fatalf("token %d is no half of a character", half)
+	}
+	w.finish("length")
+	if e, err := a.Next(t.Context()); err != nil || e.Text != "" || e.Finish != "stop" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 // gate is a Constraint that lets tokens through when it is told to.
 type gate struct{ begun, open chan struct{} }
 
