@@ -2,11 +2,13 @@ package generate
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
@@ -288,5 +290,55 @@ func TestBatchWholeCache(t *testing.T) {
 		if !s.Done {
 			t.Fatal("the prompt is not read")
 		}
+	}
+}
+
+// tight is a device that has no memory left when it is full.
+type tight struct {
+	engine.Device
+	full bool
+}
+
+func (d *tight) Allocate(bytes int64, what string) (engine.Memory, error) {
+	if d.full {
+		return nil, fmt.Errorf("%s: %w", what, engine.ErrOutOfMemory)
+	}
+	return d.Device.Allocate(bytes, what)
+}
+
+// TestBatchOutOfMemory: a sequence for whose images there is no memory ends alone.
+func TestBatchOutOfMemory(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	r.Processor.EOS = nil
+	prompts, o := batchPrompts(t, r), Options{MaxNewTokens: 20}
+	text, image := prompts[5], prompts[2]
+	want := alone(t, r, []batchPrompt{text, image}, o)
+	dev := &tight{Device: r.Device}
+	tightly := *r
+	tightly.Device = dev
+	b := newBatch(t, &tightly, 3)
+	start := func(p batchPrompt) *Sequence {
+		s, err := b.Start(p.tokens, p.images, o)
+		require.NoError(t, err)
+		return s
+	}
+	first := start(text)
+	require.NoError(t, b.Step(t.Context()))
+	dev.full = true
+	without := start(image)
+	require.NoError(t, b.Step(t.Context()))
+	if !errors.Is(without.Err, engine.ErrOutOfMemory) || first.Done {
+		t.Errorf("%v without memory, and another is done: %v", without.Err, first.Done)
+	}
+	dev.full = false
+	with := start(image)
+	finish(t, b)
+	for i, s := range []*Sequence{first, with} {
+		if s.Err != nil || !slices.Equal(s.Result.IDs, want[i]) {
+			t.Errorf("sequence %d: %v, %v, want %v", i, s.Result.IDs, s.Err, want[i])
+		}
+	}
+	if b.CacheUse() != 0 {
+		t.Errorf("%g of the cache is in use by no sequence", b.CacheUse())
 	}
 }
