@@ -217,7 +217,10 @@ func (b *Batch) read(ctx context.Context, s *Sequence) error {
 		if !b.place(s) {
 			return nil // until an answer ends
 		}
-		if err := b.encode(ctx, s); err != nil {
+		if err := b.encode(ctx, s); errors.Is(err, engine.ErrOutOfMemory) {
+			s.end(err) // the others need no more than they have
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -259,12 +262,12 @@ func (b *Batch) place(s *Sequence) bool {
 	for at := -1; at != n*vlm.PageRows; n = at / vlm.PageRows {
 		at = b.media.imageBoundary(s.sequence, n*vlm.PageRows)
 	}
+	b.pool.release(shared[n:]) // an image is read again as a whole
 	more := pagesOf(len(s.ids)) - n
 	if more > b.pool.available() {
-		b.pool.release(shared)
+		b.pool.release(shared[:n])
 		return false
 	}
-	b.pool.release(shared[n:])
 	s.pages = append(shared[:n:n], b.pool.take(more)...)
 	s.at, s.keys = n*vlm.PageRows, keys[:n:n]
 	if len(s.Result.IDs) == 0 {
@@ -276,15 +279,15 @@ func (b *Batch) place(s *Sequence) bool {
 // encode computes the vectors of a sequence's images and sound that are to be read.
 func (b *Batch) encode(ctx context.Context, s *Sequence) error {
 	fresh := s.fresh(s.at)
-	if err := b.media.encode(ctx, fresh); err != nil {
-		return err
-	}
-	if b.vectors != b.media.vectors {
+	err := b.media.encode(ctx, fresh)
+	if b.vectors != b.media.vectors { // after an error too
 		b.freePasses()
 		b.vectors = b.media.vectors
 	}
-	fresh.placeSlots(s.layout)
-	return nil
+	if err == nil {
+		fresh.placeSlots(s.layout)
+	}
+	return err
 }
 
 // advance records that tokens before end are in the cache.

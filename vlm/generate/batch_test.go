@@ -2,11 +2,13 @@ package generate
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"patchwork/engine"
 	"patchwork/engine/enginetest/devices"
 	"patchwork/internal/golden"
 	"patchwork/internal/require"
@@ -264,6 +266,7 @@ func same(t *testing.T, what string, r *vlm.Runner, prompts []batchPrompt, optio
 	}
 }
 
+<<<<<<< HEAD
 // TestBatchExperts: a model whose image tokens have weights of their own answers as it does alone, also where
 // their number in a piece is none or all, and its attention is that of one pass.
 func TestBatchExperts(t *testing.T) {
@@ -278,3 +281,82 @@ func TestBatchExperts(t *testing.T) {
 		}
 	}
 }
+=======
+// TestBatchWholeCache: a prompt that fills the cache is read again, also where an image that has to be in one
+// pass straddles the pages with the beginning that are still there.
+func TestBatchWholeCache(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.DocumentBidirectionalImage)
+	content := strings.Repeat("is it red? ", 10)
+	var tokens chat.Tokens
+	for straddles := false; !straddles; content += "is it red? " {
+		var err error
+		tokens, err = r.Processor.Messages([]chat.Message{{Role: "user", Content: content}, {Role: "user", Content: "why?", Images: 1}}, chat.Options{AddGenerationPrompt: true})
+		require.NoError(t, err)
+		first := tokens.Images[0]
+		straddles = first/vlm.PageRows < (first+r.Config.Vision.SquareGrid().Tokens()-1)/vlm.PageRows
+	}
+	b, err := NewBatch(r, BatchOptions{Sequences: 2, Context: len(tokens.IDs) + 1, CacheTokens: 1})
+	require.NoError(t, err)
+	defer b.Close()
+	for range 2 {
+		s, err := b.Start(tokens, [][]byte{vlmtest.Pixels(t, 0)}, Options{MaxNewTokens: 1})
+		require.NoError(t, err)
+		for range 10 {
+			require.NoError(t, b.Step(t.Context()))
+		}
+		if !s.Done {
+			t.Fatal("the prompt is not read")
+		}
+	}
+}
+
+// tight is a device that has no memory left when it is full.
+type tight struct {
+	engine.Device
+	full bool
+}
+
+func (d *tight) Allocate(bytes int64, what string) (engine.Memory, error) {
+	if d.full {
+		return nil, fmt.Errorf("%s: %w", what, engine.ErrOutOfMemory)
+	}
+	return d.Device.Allocate(bytes, what)
+}
+
+// TestBatchOutOfMemory: a sequence for whose images there is no memory ends alone.
+func TestBatchOutOfMemory(t *testing.T) {
+	r := vlmtest.Model(t, devices.Open(t)[0], packing.Document)
+	r.Processor.EOS = nil
+	prompts, o := batchPrompts(t, r), Options{MaxNewTokens: 20}
+	text, image := prompts[5], prompts[2]
+	want := alone(t, r, []batchPrompt{text, image}, o)
+	dev := &tight{Device: r.Device}
+	tightly := *r
+	tightly.Device = dev
+	b := newBatch(t, &tightly, 3)
+	start := func(p batchPrompt) *Sequence {
+		s, err := b.Start(p.tokens, p.images, o)
+		require.NoError(t, err)
+		return s
+	}
+	first := start(text)
+	require.NoError(t, b.Step(t.Context()))
+	dev.full = true
+	without := start(image)
+	require.NoError(t, b.Step(t.Context()))
+	if !errors.Is(without.Err, engine.ErrOutOfMemory) || first.Done {
+		t.Errorf("%v without memory, and another is done: %v", without.Err, first.Done)
+	}
+	dev.full = false
+	with := start(image)
+	finish(t, b)
+	for i, s := range []*Sequence{first, with} {
+		if s.Err != nil || !slices.Equal(s.Result.IDs, want[i]) {
+			t.Errorf("sequence %d: %v, %v, want %v", i, s.Result.IDs, s.Err, want[i])
+		}
+	}
+	if b.CacheUse() != 0 {
+		t.Errorf("%g of the cache is in use by no sequence", b.CacheUse())
+	}
+}
+>>>>>>> gguf

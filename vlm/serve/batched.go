@@ -43,11 +43,13 @@ type Batched struct {
 	model   *vlm.Runner     // nil: the device was lost
 	batch   *generate.Batch // nil: to be made
 	running []*work
-	held    *work // of running: some of its choices wait for room
+	held    *work   // of running: its next choice waits for room
+	begun   []*work // of running: others of their choices wait for their turn, the next first
+	further bool    // the last turn was of begun
 
 	mu      sync.Mutex
 	waiting *sync.Cond // for jobs
-	queue   queue
+	queue   queue[*job]
 	stats   Stats
 	mean    time.Duration // of the time of an answer
 }
@@ -121,15 +123,15 @@ func (s *Batched) Submit(ctx context.Context, r Request) (*Answer, error) {
 	}
 	if s.queue.n+s.stats.Running >= s.options.Sequences+s.queued {
 		busy := &BusyError{s.retryAfter()}
-		displaced := s.queue.displace(r.Client)
-		if displaced == nil {
+		displaced, ok := s.queue.displace(r.Client)
+		if !ok {
 			return nil, busy
 		}
 		displaced.cancel()
 		displaced.answer.End(Usage{}, busy)
 	}
 	j.ctx, j.cancel = context.WithCancel(ctx)
-	s.queue.push(j)
+	s.queue.push(j.Client, j)
 	context.AfterFunc(j.ctx, func() { s.leave(j) })
 	s.waiting.Signal()
 	return j.answer, nil
@@ -144,10 +146,10 @@ func (s *Batched) retryAfter() time.Duration {
 // leave ends the answer of a job whose client has gone, if it still waits.
 func (s *Batched) leave(j *job) {
 	s.mu.Lock()
-	waited := s.queue.remove(j)
+	waited := s.queue.remove(j.Client, j)
 	s.mu.Unlock()
 	if waited {
-		j.answer.End(Usage{}, context.Canceled)
+		j.answer.End(Usage{}, j.ctx.Err())
 	}
 }
 
@@ -196,8 +198,8 @@ func (s *Batched) wait() bool {
 func (s *Batched) next() *work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.queue.pop()
-	if j == nil {
+	j, ok := s.queue.pop()
+	if !ok {
 		return nil
 	}
 	s.stats.Running++
@@ -208,7 +210,7 @@ func (s *Batched) next() *work {
 func (s *Batched) refuse(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for j := s.queue.pop(); j != nil; j = s.queue.pop() {
+	for j, ok := s.queue.pop(); ok; j, ok = s.queue.pop() {
 		j.cancel()
 		j.answer.End(Usage{}, err)
 	}
@@ -219,28 +221,43 @@ func (s *Batched) admit() {
 	for s.batch.Len() < s.options.Sequences {
 		w := s.held
 		if w == nil {
-			if w = s.next(); w == nil {
+			if w = s.turn(); w == nil {
 				return
 			}
-			s.running = append(s.running, w)
 		}
 		s.held = nil
-		for len(w.choices) < w.Choices {
-			err := s.start(w)
-			if errors.Is(err, generate.ErrNoRoom) {
-				s.held = w
-				return
-			}
-			if err != nil {
-				s.finish(w, err)
-				break
-			}
+		switch err := s.start(w); {
+		case errors.Is(err, generate.ErrNoRoom):
+			s.held = w
+			return
+		case err != nil:
+			s.finish(w, err)
+		case len(w.choices) < w.Choices:
+			s.begun = append(s.begun, w)
 		}
 	}
 }
 
+// turn returns the job whose next choice is to be started; nil: none. Further choices of a job take turns
+// with jobs that wait.
+func (s *Batched) turn() *work {
+	if s.further || len(s.begun) == 0 {
+		if w := s.next(); w != nil {
+			s.running, s.further = append(s.running, w), false
+			return w
+		}
+	}
+	if len(s.begun) == 0 {
+		return nil
+	}
+	w := s.begun[0]
+	s.begun, s.further = s.begun[1:], true
+	return w
+}
+
 // start starts the next answer of a job.
-func (s *Batched) start(w *work) error {
+func (s *Batched) start(w *work) (err error) {
+	defer recovered("a request failed", &err)
 	n := len(w.choices)
 	if w.Observe != nil {
 		return s.observe(w)
@@ -256,7 +273,6 @@ func (s *Batched) start(w *work) error {
 			o.Constraint = guarded{c}
 		}
 	}
-	var err error
 	if c.Sequence, err = s.batch.Start(w.Prompt, w.Images, o); err == nil {
 		w.choices = append(w.choices, c)
 	}
@@ -274,15 +290,15 @@ func (s *Batched) observe(w *work) error {
 
 // token hands a token to the writer.
 func (c *choice) token(t generate.Token) (more bool) {
-	defer c.recover()
+	defer recovered("a request failed", &c.fault)
 	return c.writer.token(t)
 }
 
-// recover keeps a fault in the program from ending more than one answer.
-func (c *choice) recover() {
+// recovered makes a fault in the program an error, so that it ends no more than it has to. It is deferred.
+func recovered(what string, err *error) {
 	if fault := recover(); fault != nil {
-		slog.Error("a request failed", "fault", fault, "stack", string(debug.Stack()))
-		c.fault = fmt.Errorf("internal error: %v", fault)
+		slog.Error(what, "fault", fault, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("internal error: %v", fault)
 	}
 }
 
@@ -291,24 +307,19 @@ type guarded struct{ *choice }
 
 // Mask implements generate.Constraint.
 func (g guarded) Mask(logits []float32) (some bool) {
-	defer g.recover()
+	defer recovered("a request failed", &g.fault)
 	return g.constraint.Mask(logits)
 }
 
 // Accept implements generate.Constraint.
 func (g guarded) Accept(id int32) {
-	defer g.recover()
+	defer recovered("a request failed", &g.fault)
 	g.constraint.Accept(id)
 }
 
 // step runs the batch once.
 func (s *Batched) step() (err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			slog.Error("all requests failed", "fault", fault, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: %v", fault)
-		}
-	}()
+	defer recovered("all requests failed", &err)
 	if s.batch.Len() == 0 {
 		return nil
 	}
@@ -327,12 +338,18 @@ func (s *Batched) fail(err error) {
 		s.batch.Close()
 		s.batch = nil
 	}
-	if errors.Is(err, engine.ErrDeviceLost) {
-		s.model = nil
-		s.mu.Lock()
-		s.stats.Lost = true
-		s.mu.Unlock()
+	s.lose(err)
+}
+
+// lose forgets the model if an error is that its device was lost.
+func (s *Batched) lose(err error) {
+	if !errors.Is(err, engine.ErrDeviceLost) {
+		return
 	}
+	s.model = nil
+	s.mu.Lock()
+	s.stats.Lost = true
+	s.mu.Unlock()
 }
 
 // settle ends the answers that are complete, that failed or whose clients have left.
@@ -360,7 +377,8 @@ func (s *Batched) settle() {
 }
 
 // finish completes a choice that is done.
-func (c *choice) finish(u *Usage) error {
+func (c *choice) finish(u *Usage) (err error) {
+	defer recovered("a request failed", &err)
 	c.finished = true
 	u.CompletionTokens += len(c.Result.IDs)
 	u.ReasoningTokens += c.writer.reasoning
@@ -401,6 +419,7 @@ func (s *Batched) finish(w *work, err error) {
 	}
 	w.answer.End(w.usage, err)
 	s.running = slices.DeleteFunc(s.running, func(o *work) bool { return o == w })
+	s.begun = slices.DeleteFunc(s.begun, func(o *work) bool { return o == w })
 	if s.held == w {
 		s.held = nil
 	}
@@ -428,6 +447,7 @@ func (s *Batched) restart() (err error) {
 	}
 	if s.batch == nil {
 		s.batch, err = generate.NewBatch(s.model, s.options)
+		s.lose(err)
 	}
 	return err
 }

@@ -15,18 +15,18 @@ type job struct {
 	since  time.Time
 }
 
-// queue holds jobs by client; clients take turns.
-type queue struct {
-	clients []*client // the next one first; none is without jobs
+// queue holds what waits, by client; clients take turns.
+type queue[J comparable] struct {
+	clients []*client[J] // the next one first; none is without jobs
 	n       int
 }
 
-type client struct {
+type client[J comparable] struct {
 	name string
-	jobs []*job // the oldest first
+	jobs []J // the oldest first
 }
 
-func (q *queue) client(name string) *client {
+func (q *queue[J]) client(name string) *client[J] {
 	for _, c := range q.clients {
 		if c.name == name {
 			return c
@@ -35,34 +35,34 @@ func (q *queue) client(name string) *client {
 	return nil
 }
 
-func (q *queue) push(j *job) {
-	c := q.client(j.Client)
+func (q *queue[J]) push(name string, j J) {
+	c := q.client(name)
 	if c == nil {
-		c = &client{name: j.Client}
+		c = &client[J]{name: name}
 		q.clients = append(q.clients, c)
 	}
 	c.jobs = append(c.jobs, j)
 	q.n++
 }
 
-// pop returns the oldest job of the client whose turn it is; nil if there is none.
-func (q *queue) pop() *job {
+// pop returns the oldest job of the client whose turn it is; false: there is none.
+func (q *queue[J]) pop() (j J, ok bool) {
 	if q.n == 0 {
-		return nil
+		return j, false
 	}
 	c := q.clients[0]
-	j := c.jobs[0]
+	j = c.jobs[0]
 	c.jobs, q.clients = c.jobs[1:], q.clients[1:]
 	if len(c.jobs) > 0 {
 		q.clients = append(q.clients, c)
 	}
 	q.n--
-	return j
+	return j, true
 }
 
 // remove removes a job and reports whether it was there.
-func (q *queue) remove(j *job) bool {
-	c := q.client(j.Client)
+func (q *queue[J]) remove(name string, j J) bool {
+	c := q.client(name)
 	if c == nil {
 		return false
 	}
@@ -72,27 +72,27 @@ func (q *queue) remove(j *job) bool {
 	}
 	c.jobs = slices.Delete(c.jobs, i, i+1)
 	if len(c.jobs) == 0 {
-		q.clients = slices.DeleteFunc(q.clients, func(o *client) bool { return o == c })
+		q.clients = slices.DeleteFunc(q.clients, func(o *client[J]) bool { return o == c })
 	}
 	q.n--
 	return true
 }
 
 // displace removes and returns the newest job of the client with the most, so that one of another
-// client with fewer fits into a full queue; nil if that would not be fairer.
-func (q *queue) displace(newcomer string) *job {
+// client with fewer fits into a full queue; false if that would not be fairer.
+func (q *queue[J]) displace(newcomer string) (j J, ok bool) {
 	if q.n == 0 {
-		return nil
+		return j, false
 	}
-	most := slices.MaxFunc(q.clients, func(a, b *client) int { return len(a.jobs) - len(b.jobs) })
+	most := slices.MaxFunc(q.clients, func(a, b *client[J]) int { return len(a.jobs) - len(b.jobs) })
 	has := 0
 	if c := q.client(newcomer); c != nil {
 		has = len(c.jobs)
 	}
 	if len(most.jobs) <= has+1 {
-		return nil
+		return j, false
 	}
-	j := most.jobs[len(most.jobs)-1]
-	q.remove(j)
-	return j
+	j = most.jobs[len(most.jobs)-1]
+	q.remove(most.name, j)
+	return j, true
 }

@@ -120,6 +120,26 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// TestStopAtEnd: a stop text in what is only sent at the end, half a character, ends the answer too.
+func TestStopAtEnd(t *testing.T) {
+	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
+	half := int32(-1)
+	for id := range int32(model.Processor.Tokenizer.Len()) {
+		if string(model.Processor.Tokenizer.Bytes(id)) == "\xc3" {
+			half = id
+		}
+	}
+	a := NewAnswer()
+	w := newWriter(&Request{Stop: []string{"\uFFFD"}}, 0, a, model.Processor)
+	if half < 0 || !w.token(generate.Token{ID: half}) {
+		t.Fatalf("token %d is no half of a character", half)
+	}
+	w.finish("length")
+	if e, err := a.Next(t.Context()); err != nil || e.Text != "" || e.Finish != "stop" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 // gate is a Constraint that lets tokens through when it is told to.
 type gate struct{ begun, open chan struct{} }
 
@@ -144,38 +164,54 @@ func held(t *testing.T, s *Batched, r Request) (*Answer, gate, context.CancelFun
 	return a, g, cancel
 }
 
-// TestFair: clients take turns, whoever came first.
+// joined returns what was sent on a channel.
+func joined(names chan string) string {
+	close(names)
+	var all []string
+	for name := range names {
+		all = append(all, name)
+	}
+	return strings.Join(all, " ")
+}
+
+// TestFair: clients take turns, whoever came first, and several answers of one request with other requests.
 func TestFair(t *testing.T) {
-	s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
-	r := request(t, model, "what color is the shape?")
-	_, g, cancel := held(t, s, r)
-	defer cancel()
-	order := make(chan string, 20)
-	var answers []*Answer
-	for _, name := range []string{"a1", "a2", "a3", "b1", "b2", "c1"} {
-		one := r
-		one.Client, one.MaxNewTokens = name[:1], 1
-		one.Constraint = func() generate.Constraint {
-			order <- name
-			return nil
+	for _, c := range []struct {
+		requests string // the first letter is the client
+		choices  int    // of the first request
+		want     string
+	}{
+		{"a1 a2 a3 b1 b2 c1", 1, "a1 b1 c1 a2 b2 a3"},
+		{"a1 b1 c1 b2", 4, "a1 a1 b1 a1 c1 a1 b2"},
+	} {
+		s, model := scheduler(t, Options{Parallel: 1, Queue: 20})
+		r := request(t, model, "what color is the shape?")
+		_, g, cancel := held(t, s, r)
+		defer cancel()
+		order := make(chan string, 20)
+		var answers []*Answer
+		for i, name := range strings.Fields(c.requests) {
+			one := r
+			if one.Client, one.MaxNewTokens = name[:1], 1; i == 0 {
+				one.Choices = c.choices
+			}
+			one.Constraint = func() generate.Constraint {
+				order <- name
+				return nil
+			}
+			a, err := s.Submit(t.Context(), one)
+			require.NoError(t, err)
+			answers = append(answers, a)
 		}
-		a, err := s.Submit(t.Context(), one)
-		require.NoError(t, err)
-		answers = append(answers, a)
-	}
-	close(g.open)
-	for _, a := range answers {
-		_, _, _, err := read(t, a)
-		if !errors.Is(err, io.EOF) {
-			t.Fatal(err)
+		close(g.open)
+		for _, a := range answers {
+			if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
 		}
-	}
-	var got []string
-	for range answers {
-		got = append(got, <-order)
-	}
-	if want := []string{"a1", "b1", "c1", "a2", "b2", "a3"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		if got := joined(order); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
 	}
 }
 
@@ -292,30 +328,77 @@ func TestDeviceLost(t *testing.T) {
 	}
 }
 
+// fleeting is a device that is lost as memory is allocated.
+type fleeting struct{ engine.Device }
+
+func (fleeting) Allocate(int64, string) (engine.Memory, error) {
+	return nil, fmt.Errorf("allocating: %w", engine.ErrDeviceLost)
+}
+
+// TestDeviceLostAtFirst: a device that is lost before anything is generated is opened again.
+func TestDeviceLostAtFirst(t *testing.T) {
+	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
+	broken := *model
+	broken.Device = fleeting{model.Device}
+	s, err := NewBatched(&broken, Options{Parallel: 4, Queue: 4, Reopen: func() (*vlm.Runner, error) { return model, nil }})
+	require.NoError(t, err)
+	defer s.Close()
+	a, err := s.Submit(t.Context(), request(t, model, "what color is the shape?"))
+	require.NoError(t, err)
+	if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+// TestDeadline: a request whose time is over while it waits is told so.
+func TestDeadline(t *testing.T) {
+	s, model := scheduler(t, Options{Parallel: 1, Queue: 1})
+	r := request(t, model, "what color is the shape?")
+	_, g, cancel := held(t, s, r)
+	defer cancel()
+	defer close(g.open)
+	ctx, over := context.WithTimeout(t.Context(), time.Millisecond)
+	defer over()
+	a, err := s.Submit(ctx, r)
+	require.NoError(t, err)
+	if _, err := a.Next(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
 // broken is a Constraint with a fault.
 type broken struct{}
 
 func (broken) Mask([]float32) bool { panic("a fault") }
 func (broken) Accept(int32)        {}
 
+// brokenEnd is a Constraint with a fault at the end of the answer.
+type brokenEnd struct{}
+
+func (brokenEnd) Mask([]float32) bool { return false }
+func (brokenEnd) Accept(int32)        {}
+func (brokenEnd) Ended() bool         { panic("a fault") }
+
 // TestFault: a panic is an error of its request alone.
 func TestFault(t *testing.T) {
-	model := vlmtest.Model(t, cpu.Open(1), packing.Document)
-	s, err := NewBatched(model, Options{Parallel: 1, Queue: 1, Reopen: func() (*vlm.Runner, error) { return model, nil }})
-	require.NoError(t, err)
-	defer s.Close()
-	r := request(t, model, "what color is the shape?")
-	r.Constraint = func() generate.Constraint { return broken{} }
-	a, err := s.Submit(t.Context(), r)
-	require.NoError(t, err)
-	if _, _, _, err := read(t, a); err == nil || !strings.Contains(err.Error(), "a fault") {
-		t.Errorf("%v", err)
-	}
-	r.Constraint = nil
-	a, err = s.Submit(t.Context(), r)
-	require.NoError(t, err)
-	if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
-		t.Errorf("after it: %v", err)
+	s, model := scheduler(t, Options{Parallel: 1, Queue: 1})
+	for name, constraint := range map[string]func() generate.Constraint{
+		"in a token": func() generate.Constraint { return broken{} }, "at the end": func() generate.Constraint { return brokenEnd{} },
+		"at the start": func() generate.Constraint { panic("a fault") },
+	} {
+		r := request(t, model, "what color is the shape?")
+		r.Constraint = constraint
+		a, err := s.Submit(t.Context(), r)
+		require.NoError(t, err)
+		if _, _, _, err := read(t, a); err == nil || !strings.Contains(err.Error(), "a fault") {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.Constraint = nil
+		a, err = s.Submit(t.Context(), r)
+		require.NoError(t, err)
+		if _, _, _, err := read(t, a); !errors.Is(err, io.EOF) {
+			t.Errorf("after one %s: %v", name, err)
+		}
 	}
 }
 

@@ -131,6 +131,9 @@ func (w *writer) finish(reason string) {
 			w.add(text)
 		}
 	}
+	if w.stopped {
+		reason = "stop"
+	}
 	e := Event{Text: w.held, Finish: reason}
 	for _, t := range w.tokens {
 		e.Tokens = append(e.Tokens, t.Token)

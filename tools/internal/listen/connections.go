@@ -2,56 +2,80 @@ package listen
 
 import (
 	"net"
+	"net/http"
+	"slices"
 	"sync"
+	"time"
 )
 
-// limited is a listener with at most max connections open. A new one beyond the limit
-// replaces the oldest idle one, so that clients that hold connections open do not lock
-// others out; if all are active, the new one is closed.
+// limited is a listener with at most max connections open. A new one beyond the limit replaces the
+// oldest idle one, or the oldest whose request has been long in coming, so that clients that hold
+// connections open do not lock others out; if there is neither, it waits.
 type limited struct {
 	net.Listener
-	max  int
-	mu   sync.Mutex
-	open []*connection // oldest first
+	max     int
+	mu      sync.Mutex
+	changed *sync.Cond    // a connection is idle or closed, or the listener is
+	open    []*connection // oldest first
+	closed  bool
 }
 
 // connection is a connection of a limited listener.
 type connection struct {
 	net.Conn
-	from   *limited
-	active int // requests that are being answered
+	from  *limited
+	state state
+	since time.Time // of the state
+}
+
+// state is what a connection is for.
+type state int
+
+const (
+	reading   state = iota // a request is expected, or comes
+	answering              // the handler is at it, or its answer is being sent
+	idle                   // an answer has been sent
+)
+
+// grace is the time that a request has to come before its connection may be closed for a new one.
+const grace = time.Second
+
+func newLimited(l net.Listener, most int) *limited {
+	out := &limited{Listener: l, max: most}
+	out.changed = sync.NewCond(&out.mu)
+	return out
 }
 
 func (l *limited) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.admit(conn); c != nil {
-			return c, nil
-		}
-		conn.Close() // no request was read yet
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-}
-
-// admit returns nil where no connection can be evicted.
-func (l *limited) admit(conn net.Conn) *connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.max && !l.evict() {
-		return nil
+	for len(l.open) >= l.max && !l.closed && !l.evict() {
+		again := time.AfterFunc(grace/10, l.changed.Broadcast)
+		l.changed.Wait()
+		again.Stop()
 	}
-	c := &connection{Conn: conn, from: l}
+	if l.closed {
+		conn.Close() // no request was read yet
+		return nil, net.ErrClosed
+	}
+	c := &connection{Conn: conn, from: l, since: time.Now()}
 	l.open = append(l.open, c)
-	return c
+	return c, nil
 }
 
-// evict closes the oldest idle connection.
+// evict closes a connection and reports whether there was one to close.
 func (l *limited) evict() bool {
-	for i, c := range l.open {
-		if c.active == 0 {
-			l.open = append(l.open[:i], l.open[i+1:]...)
+	for _, evictable := range []func(c *connection) bool{
+		func(c *connection) bool { return c.state == idle },
+		func(c *connection) bool { return c.state == reading && time.Since(c.since) > grace },
+	} {
+		if i := slices.IndexFunc(l.open, evictable); i >= 0 {
+			c := l.open[i]
+			l.remove(c)
 			c.Conn.Close() // the server's read fails, and it closes the rest
 			return true
 		}
@@ -59,26 +83,50 @@ func (l *limited) evict() bool {
 	return false
 }
 
-func (c *connection) Close() error {
-	l := c.from
+func (l *limited) remove(c *connection) {
+	l.open = slices.DeleteFunc(l.open, func(o *connection) bool { return o == c })
+}
+
+func (l *limited) Close() error {
 	l.mu.Lock()
-	for i, o := range l.open {
-		if o == c {
-			l.open = append(l.open[:i], l.open[i+1:]...)
-			break
-		}
-	}
+	l.closed = true
 	l.mu.Unlock()
+	l.changed.Broadcast()
+	return l.Listener.Close()
+}
+
+func (c *connection) Close() error {
+	c.from.mu.Lock()
+	c.from.remove(c)
+	c.from.mu.Unlock()
+	c.from.changed.Broadcast()
 	return c.Conn.Close()
 }
 
-// answering counts an active request until done is called.
-func (c *connection) answering() (done func()) {
-	add := func(n int) {
-		c.from.mu.Lock()
-		c.active += n
-		c.from.mu.Unlock()
+// CloseWrite lets a client read an answer that was sent before its request was read whole.
+func (c *connection) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
 	}
-	add(1)
-	return func() { add(-1) }
+	return nil
+}
+
+func (c *connection) enter(s state) {
+	c.from.mu.Lock()
+	c.state, c.since = s, time.Now()
+	c.from.mu.Unlock()
+	c.from.changed.Broadcast()
+}
+
+// changed is called when the server's view of a connection changes: it is idle when the answer has been
+// sent, which is after the handler has returned.
+func changed(conn net.Conn, s http.ConnState) {
+	c, ok := conn.(*connection)
+	switch {
+	case !ok:
+	case s == http.StateActive:
+		c.enter(reading)
+	case s == http.StateIdle:
+		c.enter(idle)
+	}
 }

@@ -73,16 +73,17 @@ func Start(address string, o Options) (*Server, error) {
 		names = append(names, strings.ToLower(own))
 	}
 	s.http = &http.Server{
-		Handler:           Guard(names, o.Refuse, o.Handler),
+		Handler:           readWhole(Guard(names, o.Refuse, o.Handler), o.WriteTimeout),
 		ReadHeaderTimeout: o.HeaderTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, IdleTimeout: 30 * time.Second,
 		MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connectionKey{}, c)
 		},
+		ConnState: changed,
 	}
 	go func() {
 		defer close(s.ended)
-		s.http.Serve(&limited{Listener: listener, max: o.Connections}) // until Close
+		s.http.Serve(newLimited(listener, o.Connections)) // until Close
 	}()
 	return s, nil
 }
@@ -99,21 +100,39 @@ func (s *Server) Close() error {
 	return err
 }
 
+// maxRest is how much of a request is read that the handler has left unread.
+const maxRest = 64 << 20 // bytes
+
+// readWhole reads what the handler has left of a request: a client that sends all of it before it reads
+// would find the connection closed, and never see why it was refused. One that asks first whether to send
+// is only answered. The time to write begins after it.
+func readWhole(next http.Handler, write time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if r.Header.Get("Expect") != "" {
+			return
+		}
+		if n, _ := io.CopyN(io.Discard, r.Body, maxRest); n > 0 && write > 0 { // an error means that the client has gone
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(write))
+		}
+	})
+}
+
 type connectionKey struct{}
 
 // Counted marks connections whose requests the handler answers, so that they are not closed for new
 // ones.
 func Counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer Answering(r)()
+		Answering(r)
 		next.ServeHTTP(w, r)
 	})
 }
 
-// Answering marks the connection of a request until done is called: it is not closed for new ones.
-func Answering(r *http.Request) (done func()) {
+// Answering marks the connection of a request until the answer has been sent: it is not closed for new
+// ones.
+func Answering(r *http.Request) {
 	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-		return c.answering()
+		c.enter(answering)
 	}
-	return func() {}
 }

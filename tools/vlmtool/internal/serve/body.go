@@ -25,51 +25,57 @@ const (
 	bodyPiece  = 64 << 10         // bytes
 )
 
-// budget is memory that requests share, in bytes.
+// budget is memory that requests share, in bytes. One client leaves others room for the largest body.
 type budget struct {
-	mu   sync.Mutex
-	left int64
+	mu    sync.Mutex
+	left  int64
+	taken map[string]int64 // by client, while it has any
 }
 
-func (b *budget) take(n int64) bool {
+func (b *budget) take(client string, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > b.left {
+	if n > b.left || b.taken[client]+n > maxBodies-maxBody-bodyPiece {
 		return false
 	}
 	b.left -= n
+	b.taken[client] += n
 	return true
 }
 
-func (b *budget) give(n int64) {
+func (b *budget) give(client string, n int64) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.left += n
-	b.mu.Unlock()
+	if b.taken[client] -= n; b.taken[client] == 0 {
+		delete(b.taken, client)
+	}
 }
 
 // requestBody is a body in memory of the budget.
 type requestBody struct {
-	data  []byte
-	taken int64
-	from  *budget
+	data   []byte
+	taken  int64
+	client string
+	from   *budget
 }
 
 // free returns the memory.
 func (b *requestBody) free() {
-	b.from.give(b.taken)
+	b.from.give(b.client, b.taken)
 	b.data, b.taken = nil, 0
 }
 
 // readBody reads a body; it is freed by the caller, after an error too.
 func (s *server) readBody(w http.ResponseWriter, r *http.Request) (*requestBody, error) {
-	b := &requestBody{from: &s.bodies}
+	b := &requestBody{client: s.client(r), from: &s.bodies}
 	if kind := r.Header.Get("Content-Encoding"); kind != "" && kind != "identity" {
 		return b, invalid("", "Content-Encoding %.40q is not supported", kind).withStatus(http.StatusUnsupportedMediaType)
 	}
 	from := http.MaxBytesReader(w, r.Body, maxBody)
 	var out bytes.Buffer
 	for {
-		if !s.bodies.take(bodyPiece) {
+		if !s.bodies.take(b.client, bodyPiece) {
 			return b, tooBusy("other requests with large bodies are being read; try again", busyBodies)
 		}
 		b.taken += bodyPiece

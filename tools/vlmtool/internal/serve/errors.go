@@ -76,6 +76,8 @@ func apiErrorOf(err error) *apiError {
 		return contextExceeded(full.Prompt, full.Context)
 	case errors.As(err, &template), errors.As(err, &pattern), errors.As(err, &probe):
 		return invalid("messages", "%v", err)
+	case errors.Is(err, generate.ErrNoToken): // more alternatives than are followed, or letters that the model does not have
+		return invalid("response_format", "the model cannot write an answer of this form: %v", err).withCode("invalid_json_schema")
 	case errors.Is(err, chat.ErrNoTemplate):
 		return invalid("messages", "the model has no chat template; use /v1/completions").withCode("no_chat_template")
 	case errors.Is(err, context.DeadlineExceeded):

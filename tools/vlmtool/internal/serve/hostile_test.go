@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -227,6 +228,23 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// TestLargeBodiesOfOne: one client's bodies leave others room for the largest.
+func TestLargeBodiesOfOne(t *testing.T) {
+	b := &newServer(model{}, &scripted{}, nil).bodies
+	taken := int64(0)
+	for b.take("a", bodyPiece) {
+		taken += bodyPiece
+	}
+	if taken < maxBody || !b.take("b", maxBody) {
+		t.Errorf("a client takes %d bytes, and %d are left for others", taken, b.left)
+	}
+	b.give("a", taken)
+	b.give("b", maxBody)
+	if b.left != maxBodies || len(b.taken) != 0 {
+		t.Errorf("%d bytes are left, and %v taken", b.left, b.taken)
+	}
+}
+
 // listening serves on a port.
 func listening(t *testing.T, s *testServer, change func(*listen.Options)) (address string) {
 	t.Helper()
@@ -314,6 +332,34 @@ func TestLeavingClients(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, want %d; %+v", runtime.NumGoroutine(), before, stats)
+		}
+	}
+}
+
+// TestRefusedUnread: a client that sends a large body before it reads gets the answer that refuses it.
+func TestRefusedUnread(t *testing.T) {
+	s := tiny(t, "right")
+	address := listening(t, s, func(*listen.Options) {})
+	const key = "Authorization: Bearer right\r\n"
+	for _, c := range []struct {
+		name, request, header string
+		size                  int
+		want                  string
+	}{
+		{"a wrong key", "POST " + chatPath, "Authorization: Bearer wrong\r\n", 32 << 20, "401 "},
+		{"an unknown path", "POST /v1/embeddings", key, 32 << 20, "404 "},
+		{"a wrong method", "PUT " + chatPath, key, 32 << 20, "405 "},
+		{"another site's page", "POST " + chatPath, key + "Origin: https://attacker.example\r\n", 32 << 20, "403 "},
+		{"a compressed body", "POST " + chatPath, key + "Content-Encoding: gzip\r\n", 32 << 20, "415 "},
+		{"too large", "POST " + chatPath, key, maxBody + 16<<20, "413 "},
+	} {
+		conn, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %d\r\n\r\n%s", c.request, address, c.header, c.size, strings.Repeat(" ", c.size))
+		status, _ := bufio.NewReader(conn).ReadString('\n')
+		if conn.Close(); err != nil || !strings.HasPrefix(status, "HTTP/1.1 "+c.want) {
+			t.Errorf("%s: %q, %v, want %s", c.name, status, err, c.want)
 		}
 	}
 }

@@ -75,6 +75,7 @@ func TestErrors(t *testing.T) {
 		{&serve.BusyError{RetryAfter: 1500 * time.Millisecond}, 429, "rate_limit_exceeded"},
 		{engine.ErrDeviceLost, 503, "device_lost"},
 		{fmt.Errorf("prefill: %w", engine.ErrOutOfMemory), 503, "out_of_memory"},
+		{generate.ErrNoToken, 400, "response_format"}, // a client need not try again
 		{serve.ErrUnavailable, 503, "unavailable"},
 		{serve.ErrClosed, 503, "unavailable"},
 		{context.DeadlineExceeded, 504, "timeout"},
@@ -105,6 +106,30 @@ func TestErrors(t *testing.T) {
 	}
 	if w := serveBy(small(), &scripted{lost: true}).send("GET", "/health", ""); w.Code != 503 {
 		t.Errorf("without a device: %d %s", w.Code, w.Body)
+	}
+}
+
+// faulty is a Scheduler with a fault.
+type faulty struct{ scripted }
+
+func (*faulty) Submit(context.Context, serve.Request) (*serve.Answer, error) { panic("a fault") }
+
+// TestFault: a panic is an error of its request.
+func TestFault(t *testing.T) {
+	stream := &scripted{events: []serve.Event{{Text: "red"}, {Choice: 1}}} // there is no choice 1
+	for _, c := range []struct {
+		scheduler serve.Scheduler
+		body      string
+		status    int
+	}{
+		{&faulty{}, also(`"n":1`), 500},
+		{stream, also(`"n":1`), 500},
+		{stream, also(`"stream":true`), 200}, // the stream has begun
+	} {
+		w := serveBy(small(), c.scheduler).send("POST", chatPath, c.body)
+		if text := w.Body.String(); w.Code != c.status || !strings.Contains(text, "internal error") || strings.Contains(text, "DONE") {
+			t.Errorf("%d %s, want %d", w.Code, text, c.status)
+		}
 	}
 }
 

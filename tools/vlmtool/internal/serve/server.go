@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ type server struct {
 	scheduler  serve.Scheduler
 	keys       [][sha256.Size]byte // hashes of API keys; none: no key is needed
 	bodies     budget
-	preparing  chan struct{} // an element for each request that is being prepared
+	preparing  *serve.Turns // of requests that are being prepared
 	vocabulary func() *grammar.Vocabulary
 	metrics    *metrics
 	maxWeights int // of a response of /v1/attention
@@ -45,7 +46,11 @@ type server struct {
 
 // newServer returns the API for a model; keys may be empty.
 func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
+<<<<<<< HEAD
 	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, maxWeights: maxWeights, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
+=======
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies, taken: map[string]int64{}}, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
+>>>>>>> gguf
 	for _, key := range keys {
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
@@ -147,8 +152,8 @@ func (s *server) endpoint(name string, answer func(http.ResponseWriter, *http.Re
 		body, err := s.readBody(w, r)
 		defer body.free()
 		if err == nil {
-			defer listen.Answering(r)() // until here, a new connection may take the place of this one
-			err = answer(w, r, body)
+			listen.Answering(r) // until here, a new connection may take the place of this one
+			err = guarded(answer, w, r, body)
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))
 		status := http.StatusOK
@@ -167,18 +172,32 @@ func (s *server) endpoint(name string, answer func(http.ResponseWriter, *http.Re
 	})
 }
 
+// guarded answers a request; a fault in the program is an error of this one.
+func guarded(answer func(http.ResponseWriter, *http.Request, *requestBody) error, w http.ResponseWriter, r *http.Request, body *requestBody) (err error) {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		slog.Error("a request failed", "fault", fault, "stack", string(debug.Stack()))
+		if err = fmt.Errorf("internal error: %v", fault); w.Header().Get("Content-Type") == streamType {
+			err = (&stream{w: w}).end(err, nil)
+		}
+	}()
+	return answer(w, r, body)
+}
+
 // statusGone is the status of a request whose client has left, as nginx counts it.
 const statusGone = 499
 
-// prepare makes scheduler's requests of a body. Few requests are prepared at a time: decoding images
-// and encoding text take processor time and memory.
+// prepare makes scheduler's requests of a body. Few requests are prepared at a time, of clients in turn:
+// decoding images and encoding text take processor time and memory.
 func (s *server) prepare(r *http.Request, body *requestBody, parse func([]byte) ([]serve.Request, error)) ([]serve.Request, error) {
-	select {
-	case s.preparing <- struct{}{}:
-		defer func() { <-s.preparing }()
-	case <-r.Context().Done():
+	done, err := s.preparing.Wait(r.Context(), s.client(r))
+	if err != nil {
 		return nil, errGone
 	}
+	defer done()
 	defer body.free()
 	return parse(body.data)
 }

@@ -17,9 +17,12 @@ type stream struct {
 	head completion
 }
 
+// streamType is the media type of a stream.
+const streamType = "text/event-stream"
+
 func newStream(w http.ResponseWriter, head completion) *stream {
 	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
+	h.Set("Content-Type", streamType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	return &stream{w, head}
