@@ -5,4 +5,5 @@
 # own go_js_wasm_exec.
 relaxed=--experimental-wasm-relaxed-simd
 node $relaxed -e 0 2>/dev/null || relaxed=
-exec node $relaxed --stack-size=8192 --require "$(dirname "$0")/../shaders/wasm/node.js" "$(go env GOROOT)/lib/wasm/wasm_exec_node.js" "$@"
+root=$(cd "$(dirname "$0")/.." && pwd)
+exec node $relaxed --stack-size=8192 --require "$root/shaders/wasm/node.js" "$(go env GOROOT)/lib/wasm/wasm_exec_node.js" "$@"

@@ -110,61 +110,61 @@ func dotsF16_4(k int32, a *float32, lda int32, b *uint16, ldb, n int32, c *float
 //go:noescape
 func transpose(dst *float32, ldd int32, src *float32, lds, rows, cols int32)
 
-// addVectors is add of n elements, a multiple of 4, at least 4.
+// addVectors is add of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork addVectors
 //go:noescape
 func addVectors(y, a, b *float32, n int32)
 
-// scaleVectors is scale of n elements, a multiple of 4, at least 4.
+// scaleVectors is scale of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork scaleVectors
 //go:noescape
 func scaleVectors(y, x *float32, n int32, f float32)
 
-// largestVectors is largest of n elements, a multiple of 4, at least 4.
+// largestVectors is largest of n elements, a multiple of 16, not 0.
 //
 //go:wasmimport patchwork largestVectors
 //go:noescape
 func largestVectors(x *float32, n int32) float32
 
-// sumSquaresVectors is sumSquares of n elements, a multiple of 4, at least 4.
+// sumSquaresVectors is sumSquares of n elements, a multiple of 16, not 0.
 //
 //go:wasmimport patchwork sumSquaresVectors
 //go:noescape
 func sumSquaresVectors(x *float32, n int32) float32
 
-// dotVectors is dot of n elements, a multiple of 4, at least 4.
+// dotVectors is dot of n elements, a multiple of 16, not 0.
 //
 //go:wasmimport patchwork dotVectors
 //go:noescape
 func dotVectors(x, y *float32, n int32) float32
 
-// expSumVectors is expSum of n elements, a multiple of 4, at least 4.
+// expSumVectors is expSum of n elements, a multiple of 16, not 0.
 //
 //go:wasmimport patchwork expSumVectors
 //go:noescape
 func expSumVectors(y, x *float32, n int32, shift float32) float32
 
-// swigluVectors is swiglu of n elements, a multiple of 4, at least 4.
+// swigluVectors is swiglu of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork swigluVectors
 //go:noescape
 func swigluVectors(y, gate, up *float32, n int32)
 
-// geluVectors is gelu of n elements, a multiple of 4, at least 4.
+// geluVectors is gelu of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork geluVectors
 //go:noescape
 func geluVectors(y, x *float32, n int32)
 
-// rmsNormVectors is rmsNorm of n elements, a multiple of 4, at least 4.
+// rmsNormVectors is rmsNorm of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork rmsNormVectors
 //go:noescape
 func rmsNormVectors(y, x, w *float32, n int32, rstd float32)
 
-// rotateVectors is rotate of n elements, a multiple of 4, at least 4.
+// rotateVectors is rotate of n elements, a multiple of 4, not 0.
 //
 //go:wasmimport patchwork rotateVectors
 //go:noescape

@@ -35,7 +35,7 @@ func scaleWasm(y []float32, x []float32, f float32) {
 }
 
 func largestWasm(x []float32) float32 {
-	whole := len(x) &^ 3
+	whole := len(x) &^ 15
 	if whole == 0 {
 		return largestGo(x[whole:])
 	}
@@ -43,7 +43,7 @@ func largestWasm(x []float32) float32 {
 }
 
 func sumSquaresWasm(x []float32) float32 {
-	whole := len(x) &^ 3
+	whole := len(x) &^ 15
 	if whole == 0 {
 		return sumSquaresGo(x[whole:])
 	}
@@ -51,7 +51,7 @@ func sumSquaresWasm(x []float32) float32 {
 }
 
 func dotWasm(x []float32, y []float32) float32 {
-	whole := len(x) &^ 3
+	whole := len(x) &^ 15
 	if whole == 0 {
 		return dotGo(x[whole:], y[whole:])
 	}
@@ -59,7 +59,7 @@ func dotWasm(x []float32, y []float32) float32 {
 }
 
 func expSumWasm(y []float32, x []float32, shift float32) float32 {
-	whole := len(y) &^ 3
+	whole := len(y) &^ 15
 	if whole == 0 {
 		return expSumGo(y[whole:], x[whole:], shift)
 	}

@@ -53,6 +53,7 @@ func generate() map[string][]byte {
 	m := define(false)
 	encode := func(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
 	js := strings.NewReplacer("{{command}}", command, "{{links}}", encode(m.Links()), "{{kernels}}", encode(m.Kernels()), "{{relaxed}}", encode(define(true).Kernels())).Replace(loader)
+	// Only names of block formats have a capital Q.
 	quantised := func(name string) bool { return strings.Contains(name, "Q") }
 	return map[string][]byte{
 		"shaders/wasm/simd.js":               []byte(js),

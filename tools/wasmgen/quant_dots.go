@@ -33,15 +33,12 @@ type quantDots struct {
 }
 
 func (d *quantDots) define() {
-	n, c, b := d.Param("n"), d.Param("c"), d.Param("b")
+	n, c, b, blocks := d.Param("n"), d.Param("c"), d.Param("b"), d.Param("blocks")
 	out := output{d.Function, d.FloatParam("beta"), d.Vec(d.FloatParam("beta").Splat())}
-	together := 4
-	if d.large {
-		together = 1
-	}
 	d.a, d.scales = d.Int(wasm.Int(0)), d.Int(wasm.Int(0))
-	blocks := d.Param("blocks")
+	together, sum := 4, d.smallBlocks
 	if d.large {
+		together, sum = 1, d.largeBlocks
 		d.Set(blocks, blocks.ShrU(3))
 	}
 	row := d.Int(blocks.Mul(wasm.Int(d.size)))
@@ -52,16 +49,9 @@ func (d *quantDots) define() {
 		for i := 1; i < together; i++ {
 			d.rows = append(d.rows, d.Int(wasm.Select(d.rows[i-1].Add(row), d.rows[i-1], n.GtS(wasm.Int(i)))))
 		}
+		sums := sum(blocks)
+		d.IfElse(n.GeS(wasm.Int(together)), func() { out.store(4*together, c, 0, sums) }, func() { out.part(d.Int(c), n, sums) })
 		d.Set(b, b.Add(row.Mul(wasm.Int(together))))
-		var sums wasm.V128
-		if d.large {
-			sums = d.largeBlocks(blocks)
-		} else {
-			sums = d.smallBlocks(blocks)
-		}
-		d.IfElse(n.GeS(wasm.Int(together)), func() {
-			out.store(4*together, c, 0, sums)
-		}, func() { out.part(d.Int(c), n, sums) })
 		d.Set(c, c.Add(wasm.Int(4*together)))
 		d.Set(n, n.Sub(wasm.Int(together)))
 		return n.GtS(wasm.Int(0))

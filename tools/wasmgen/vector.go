@@ -78,46 +78,72 @@ func defineVector(m *wasm.Module) {
 	}
 }
 
-func (l loop) define(m *wasm.Module) {
-	source := fmt.Sprintf("func(%s *float32, n int32", strings.Join(append(append([]string{}, l.out...), l.in...), ", "))
+// vectors is the number of vectors of a step. Four sums keep rounding errors as small as those of the
+// assembly for other processors.
+func (l loop) vectors() int {
+	if l.reduce != nil {
+		return 4
+	}
+	return 1
+}
+
+// arrays are the outputs, then the inputs.
+func (l loop) arrays() []string { return append(append([]string{}, l.out...), l.in...) }
+
+// source is the type of the function in Go.
+func (l loop) source() string {
+	source := fmt.Sprintf("func(%s *float32, n int32", strings.Join(l.arrays(), ", "))
 	if len(l.scalars) > 0 {
 		source += fmt.Sprintf(", %s float32", strings.Join(l.scalars, ", "))
 	}
-	source += ")"
 	if l.reduce != nil {
-		source += " float32"
+		return source + ") float32"
 	}
-	f := m.Function(l.name+"Vectors", source, l.name+"Vectors is "+l.name+" of n elements, a multiple of 4, at least 4.")
-	var scalars []wasm.V128
+	return source + ")"
+}
+
+func (l loop) define(m *wasm.Module) {
+	f := m.Function(l.name+"Vectors", l.source(), fmt.Sprintf("%sVectors is %s of n elements, a multiple of %d, not 0.", l.name, l.name, 4*l.vectors()))
+	var scalars, joined []wasm.V128
 	for _, name := range l.scalars {
 		scalars = append(scalars, f.Vec(f.FloatParam(name).Splat()))
 	}
-	var joined wasm.V128
 	if l.reduce != nil {
-		joined = f.Vec(wasm.Floats(l.reduce.first))
+		for range l.vectors() {
+			joined = append(joined, f.Vec(wasm.Floats(l.reduce.first)))
+		}
 	}
 	n := f.Param("n")
 	f.Loop(func() wasm.I32 {
-		var in []wasm.V128
-		for _, name := range l.in {
-			in = append(in, f.Vec(f.Param(name).Load(0)))
+		for i := range l.vectors() {
+			l.step(f, scalars, joined, i)
 		}
-		results := l.body(f, in, scalars)
-		for i, name := range l.out {
-			f.Store(f.Param(name), 0, results[i])
+		for _, name := range l.arrays() {
+			f.Set(f.Param(name), f.Param(name).Add(wasm.Int(16*l.vectors())))
 		}
-		if l.reduce != nil {
-			f.Set(joined, l.reduce.join(joined, results[len(l.out)]))
-		}
-		for _, name := range append(append([]string{}, l.out...), l.in...) {
-			f.Set(f.Param(name), f.Param(name).Add(wasm.Int(16)))
-		}
-		f.Set(n, n.Sub(wasm.Int(4)))
+		f.Set(n, n.Sub(wasm.Int(4*l.vectors())))
 		return n
 	})
 	if l.reduce != nil {
-		f.Set(joined, l.reduce.join(joined, joined.Words(joined, [4]byte{2, 3, 2, 3})))
-		f.Return(l.reduce.join(joined, joined.Words(joined, [4]byte{1, 1, 1, 1})).F32x4ExtractLane(0))
+		join := l.reduce.join
+		v := f.Vec(join(join(joined[0], joined[1]), join(joined[2], joined[3])))
+		f.Set(v, join(v, v.Words(v, [4]byte{2, 3, 2, 3})))
+		f.Return(join(v, v.Words(v, [4]byte{1, 1, 1, 1})).F32x4ExtractLane(0))
+	}
+}
+
+// step computes vector i from here on.
+func (l loop) step(f *wasm.Function, scalars, joined []wasm.V128, i int) {
+	var in []wasm.V128
+	for _, name := range l.in {
+		in = append(in, f.Vec(f.Param(name).Load(16*i)))
+	}
+	results := l.body(f, in, scalars)
+	for r, name := range l.out {
+		f.Store(f.Param(name), 16*i, results[r])
+	}
+	if l.reduce != nil {
+		f.Set(joined[i], l.reduce.join(joined[i], results[len(l.out)]))
 	}
 }
 
@@ -162,7 +188,7 @@ func adapters() []byte {
 
 func (l loop) adapter(b *bytes.Buffer) {
 	var params, first, rest []string
-	for _, name := range append(append([]string{}, l.out...), l.in...) {
+	for _, name := range l.arrays() {
 		params, first, rest = append(params, name+" []float32"), append(first, "&"+name+"[0]"), append(rest, name+"[whole:]")
 	}
 	first = append(first, "int32(whole)")
@@ -171,11 +197,11 @@ func (l loop) adapter(b *bytes.Buffer) {
 	}
 	vectors := fmt.Sprintf("%sVectors(%s)", l.name, strings.Join(first, ", "))
 	last := fmt.Sprintf("%sGo(%s)", l.name, strings.Join(rest, ", "))
-	length := params[0][:strings.IndexByte(params[0], ' ')]
+	length := fmt.Sprintf("len(%s) &^ %d", l.arrays()[0], 4*l.vectors()-1)
 	if l.reduce == nil {
-		fmt.Fprintf(b, "\nfunc %sWasm(%s) {\nwhole := len(%s) &^ 3\nif whole > 0 {\n%s\n}\n%s\n}\n", l.name, strings.Join(params, ", "), length, vectors, last)
+		fmt.Fprintf(b, "\nfunc %sWasm(%s) {\nwhole := %s\nif whole > 0 {\n%s\n}\n%s\n}\n", l.name, strings.Join(params, ", "), length, vectors, last)
 		return
 	}
-	fmt.Fprintf(b, "\nfunc %sWasm(%s) float32 {\nwhole := len(%s) &^ 3\nif whole == 0 {\nreturn %s\n}\nreturn %s\n}\n",
+	fmt.Fprintf(b, "\nfunc %sWasm(%s) float32 {\nwhole := %s\nif whole == 0 {\nreturn %s\n}\nreturn %s\n}\n",
 		l.name, strings.Join(params, ", "), length, last, fmt.Sprintf(l.reduce.goOp, vectors, last))
 }

@@ -108,9 +108,6 @@ func (f *Function) StoreLow(size int, p I32, n int, x V128) {
 	f.emit(p, x, simd(op), at(n), []byte{0})
 }
 
-// StoreFloat writes one number.
-func (f *Function) StoreFloat(p I32, n int, x F32) { f.emit(p, x, []byte{0x38}, at(n)) }
-
 // If runs then where c is not 0.
 func (f *Function) If(c I32, then func()) {
 	f.emit(c, []byte{0x04, 0x40})

@@ -10,14 +10,11 @@ func (x I32) Or(y I32) I32     { return join(x, y, []byte{0x72}) }
 func (x I32) Shl(n int) I32    { return join(x, Int(n), []byte{0x74}) }
 func (x I32) ShrU(n int) I32   { return join(x, Int(n), []byte{0x76}) }
 func (x I32) Eq(y I32) I32     { return join(x, y, []byte{0x46}) }
-func (x I32) LtS(y I32) I32    { return join(x, y, []byte{0x48}) }
 func (x I32) GtS(y I32) I32    { return join(x, y, []byte{0x4a}) }
 func (x I32) GeS(y I32) I32    { return join(x, y, []byte{0x4e}) }
 func (x F32) Ne(y F32) I32     { return join(x, y, []byte{0x5c}) }
 func (x F32) Splat() V128      { return join(x, simd(0x13)) }
 func (x I32) Splat() V128      { return join(x, simd(0x11)) }
-func (x F32) Mul(y F32) F32    { return join(x, y, []byte{0x94}) }
-func (x F32) Add(y F32) F32    { return join(x, y, []byte{0x92}) }
 func (p I32) Load32(n int) I32 { return join(p, []byte{0x28}, at(n)) }
 
 // Select is x where c is not 0, else y.

@@ -38,7 +38,6 @@ func (x V128) Words(y V128, lanes [4]byte) V128 {
 	return x.Shuffle(y, bytes)
 }
 
-func (x V128) Swizzle(y V128) V128 { return x.op2(0x0e, y) }
 func (x V128) I32x4ReplaceLane(lane int, y I32) V128 {
 	return join(x, y, simd(0x1c), []byte{byte(lane)})
 }
@@ -47,23 +46,19 @@ func (x V128) F32x4ExtractLane(lane int) F32 { return join(x, simd(0x1f), []byte
 func (x V128) And(y V128) V128             { return x.op2(0x4e, y) }
 func (x V128) AndNot(y V128) V128          { return x.op2(0x4f, y) }
 func (x V128) Or(y V128) V128              { return x.op2(0x50, y) }
-func (x V128) Xor(y V128) V128             { return x.op2(0x51, y) }
 func (x V128) Bitselect(y, mask V128) V128 { return join(x, y, mask, simd(0x52)) } // x where mask is set
 
-func (x V128) I8x16Eq(y V128) V128           { return x.op2(0x23, y) }
-func (x V128) I8x16Sub(y V128) V128          { return x.op2(0x71, y) }
-func (x V128) I8x16NarrowI16x8S(y V128) V128 { return x.op2(0x65, y) }
+func (x V128) I8x16Eq(y V128) V128  { return x.op2(0x23, y) }
+func (x V128) I8x16Sub(y V128) V128 { return x.op2(0x71, y) }
 
-func (x V128) I16x8ExtendLowS() V128         { return x.op1(0x87) }
-func (x V128) I16x8ExtendHighS() V128        { return x.op1(0x88) }
-func (x V128) I16x8ExtendLowU() V128         { return x.op1(0x89) }
-func (x V128) I16x8ExtendHighU() V128        { return x.op1(0x8a) }
-func (x V128) I16x8Shl(n int) V128           { return x.shift(0x8b, n) }
-func (x V128) I16x8ShrS(n int) V128          { return x.shift(0x8c, n) }
-func (x V128) I16x8ShrU(n int) V128          { return x.shift(0x8d, n) }
-func (x V128) I16x8Add(y V128) V128          { return x.op2(0x8e, y) }
-func (x V128) I16x8NarrowI32x4S(y V128) V128 { return x.op2(0x85, y) }
-func (x V128) I16x8NarrowI32x4U(y V128) V128 { return x.op2(0x86, y) }
+func (x V128) I16x8ExtendLowS() V128  { return x.op1(0x87) }
+func (x V128) I16x8ExtendHighS() V128 { return x.op1(0x88) }
+func (x V128) I16x8ExtendLowU() V128  { return x.op1(0x89) }
+func (x V128) I16x8ExtendHighU() V128 { return x.op1(0x8a) }
+func (x V128) I16x8Shl(n int) V128    { return x.shift(0x8b, n) }
+func (x V128) I16x8ShrS(n int) V128   { return x.shift(0x8c, n) }
+func (x V128) I16x8ShrU(n int) V128   { return x.shift(0x8d, n) }
+func (x V128) I16x8Add(y V128) V128   { return x.op2(0x8e, y) }
 
 func (x V128) I32x4ExtaddPairwiseI16x8S() V128 { return x.op1(0x7e) }
 func (x V128) I32x4ExtendLowS() V128           { return x.op1(0xa7) }
@@ -72,11 +67,8 @@ func (x V128) I32x4ExtendLowU() V128           { return x.op1(0xa9) }
 func (x V128) I32x4ExtendHighU() V128          { return x.op1(0xaa) }
 func (x V128) I32x4Shl(n int) V128             { return x.shift(0xab, n) }
 func (x V128) I32x4ShrS(n int) V128            { return x.shift(0xac, n) }
-func (x V128) I32x4ShrU(n int) V128            { return x.shift(0xad, n) }
 func (x V128) I32x4Add(y V128) V128            { return x.op2(0xae, y) }
-func (x V128) I32x4Sub(y V128) V128            { return x.op2(0xb1, y) }
 func (x V128) I32x4DotI16x8S(y V128) V128      { return x.op2(0xba, y) }
-func (x V128) I32x4MaxU(y V128) V128           { return x.op2(0xb9, y) }
 
 // I16x8RelaxedDot is, in words, the sums of the products of each two signed bytes of x and bytes of y, at
 // most 127. It is in relaxed SIMD only. (The instruction that adds each four in 32 bits gives wrong sums
@@ -86,7 +78,6 @@ func (x V128) I16x8RelaxedDot(y V128) V128 { return x.op2(0x112, y) }
 func (x V128) F32x4Lt(y V128) V128       { return x.op2(0x43, y) }
 func (x V128) F32x4Gt(y V128) V128       { return x.op2(0x44, y) }
 func (x V128) F32x4Ge(y V128) V128       { return x.op2(0x46, y) }
-func (x V128) F32x4Eq(y V128) V128       { return x.op2(0x41, y) }
 func (x V128) F32x4Nearest() V128        { return x.op1(0x6a) }
 func (x V128) F32x4Abs() V128            { return x.op1(0xe0) }
 func (x V128) F32x4Neg() V128            { return x.op1(0xe1) }
