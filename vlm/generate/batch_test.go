@@ -266,7 +266,6 @@ func same(t *testing.T, what string, r *vlm.Runner, prompts []batchPrompt, optio
 	}
 }
 
-<<<<<<< HEAD
 // TestBatchExperts: a model whose image tokens have weights of their own answers as it does alone, also where
 // their number in a piece is none or all, and its attention is that of one pass.
 func TestBatchExperts(t *testing.T) {
@@ -281,7 +280,7 @@ func TestBatchExperts(t *testing.T) {
 		}
 	}
 }
-=======
+
 // TestBatchWholeCache: a prompt that fills the cache is read again, also where an image that has to be in one
 // pass straddles the pages with the beginning that are still there.
 func TestBatchWholeCache(t *testing.T) {
@@ -359,4 +358,3 @@ func TestBatchOutOfMemory(t *testing.T) {
 		t.Errorf("%g of the cache is in use by no sequence", b.CacheUse())
 	}
 }
->>>>>>> gguf

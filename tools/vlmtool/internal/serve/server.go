@@ -46,11 +46,7 @@ type server struct {
 
 // newServer returns the API for a model; keys may be empty.
 func newServer(m model, scheduler serve.Scheduler, keys []string) *server {
-<<<<<<< HEAD
-	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies}, maxWeights: maxWeights, preparing: make(chan struct{}, max(1, runtime.NumCPU()/2))}
-=======
-	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies, taken: map[string]int64{}}, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
->>>>>>> gguf
+	s := &server{model: m, scheduler: scheduler, bodies: budget{left: maxBodies, taken: map[string]int64{}}, maxWeights: maxWeights, preparing: serve.NewTurns(max(1, runtime.NumCPU()/2))}
 	for _, key := range keys {
 		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
 	}
