@@ -19,7 +19,9 @@ async function start(manifest, device) {
   const zipped = await get("program.bin");
   const program = new Response(zipped.body.pipeThrough(new DecompressionStream("gzip")), { headers: { "Content-Type": "application/wasm" } });
   const { instance } = await WebAssembly.instantiateStreaming(program, go.importObject);
-  go.exit = code => fail(new Error(code === 2 ? "the program ended: it found no more memory, or a fault in itself" : `the program ended with status ${code}`));
+  go.exit = code => {
+    if (code !== 0) fail(new Error("the program ended: it found no more memory, or a fault in itself")); // with 0 it has said why
+  };
   go.run(instance).catch(fail);
   return load;
 }
