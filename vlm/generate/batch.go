@@ -343,12 +343,18 @@ func (b *Batch) postpone(s *Sequence) error {
 // choose chooses the next token of sequences, whose logits are the rows of a pass.
 func (b *Batch) choose(p *pass, of []*Sequence) error {
 	ids := make([]int32, len(of))
+	var logits []float32
+	columns := p.logits.Cols()
+	if slices.ContainsFunc(of, func(s *Sequence) bool { return s.sampler != nil }) {
+		logits = make([]float32, len(of)*columns)
+		if err := engine.FetchTemp(b.Device, p.exe, p.logits.View(), logits); err != nil { // with the next read: in a browser each wait takes milliseconds
+			return err
+		}
+	}
 	if err := engine.DownloadTemp(b.Device, p.exe, p.argmax.View(), ids); err != nil {
 		return err
 	}
 	never := b.Processor.NeverGenerated()
-	var logits []float32
-	columns := p.logits.Cols()
 	for i, s := range of {
 		next, sampler := Token{ID: ids[i]}, s.sampler
 		if sampler == nil && (ids[i] < 0 || slices.Contains(never, ids[i])) {
