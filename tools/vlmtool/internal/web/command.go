@@ -79,6 +79,11 @@ func options(site fs.FS) listen.Options {
 	return listen.Options{
 		Connections: 64, HeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				w.Header().Set("Allow", "GET, HEAD")
+				http.Error(w, "only files are served here", http.StatusMethodNotAllowed)
+				return
+			}
 			if r.URL.Path != "/" && strings.HasSuffix(r.URL.Path, "/") {
 				http.NotFound(w, r) // no lists of files
 				return

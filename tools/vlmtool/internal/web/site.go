@@ -59,6 +59,11 @@ func writeSite(dir string, m manifest) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range m.Examples { // they are there already
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	if files["model.json"], err = json.MarshalIndent(m, "", "  "); err != nil {
 		return err
 	}

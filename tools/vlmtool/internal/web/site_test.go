@@ -182,6 +182,42 @@ func join(t *testing.T, site string) (file string) {
 	return file
 }
 
+// TestServed: nothing but the site's files is served, and every one that the service worker keeps is there.
+func TestServed(t *testing.T) {
+	site := exportSite(t)
+	require.NoError(t, os.Symlink("/etc/hostname", filepath.Join(site, "link")))
+	root, err := open(site)
+	require.NoError(t, err)
+	defer root.Close()
+	serve := func(method, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		options(root.FS()).Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		return w
+	}
+	for _, c := range []struct {
+		method, path string
+		want         int
+	}{
+		{"GET", "/", 200}, {"HEAD", "/model.json", 200}, {"POST", "/", 405}, {"GET", "/weights/", 404}, {"GET", "/none", 404}, {"GET", "/link", 404}, {"GET", "/../secret", 404},
+	} {
+		if got := serve(c.method, c.path).Code; got != c.want && !(c.path == "/link" && got >= 400) {
+			t.Errorf("%s %s: status %d, want %d", c.method, c.path, got, c.want)
+		}
+	}
+	worker := serve("GET", "/offline.js").Body.String()
+	_, list, _ := strings.Cut(worker, "files: ")
+	var files []string
+	require.NoError(t, json.NewDecoder(strings.NewReader(list)).Decode(&files))
+	if len(files) < 15 {
+		t.Errorf("the service worker keeps only %v", files)
+	}
+	for _, file := range files {
+		if got := serve("GET", "/"+strings.TrimPrefix(file, "./")).Code; got != 200 {
+			t.Errorf("the service worker keeps %s, which is served with status %d", file, got)
+		}
+	}
+}
+
 // TestDamagedSite changes a byte of the weights: the page says so instead of answering.
 func TestDamagedSite(t *testing.T) {
 	site := exportSite(t)
