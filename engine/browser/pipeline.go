@@ -19,15 +19,19 @@ type pipelines struct {
 	made    map[pipelineKey]*pipeline
 }
 
-// layout is the shape of a kernel's bind group: the parameter and step blocks, then the
-// storage bindings.
-type layout struct{ group, pipeline js.Value }
+// layout is the shape of a bind group: the parameter and step blocks, then the storage
+// bindings of a kernel, or those of them that a pass uses.
+type layout struct {
+	group, pipeline js.Value
+	bound           map[string]any // group with the numbers of its bindings, for bind of browser.js
+}
 
 // pipelineKey names an entry point of a kernel's variant, with its storage bindings.
 type pipelineKey struct{ id, entry, access string }
 
 // pipeline is an entry point, which the browser compiles beside the program.
 type pipeline struct {
+	layout  *layout
 	pending promised
 	module  js.Value
 	made    js.Value
@@ -40,34 +44,59 @@ func newPipelines() pipelines {
 // shaderStageCompute is GPUShaderStage.COMPUTE.
 const shaderStageCompute = 0x4
 
-// layout returns the layout of a call's bind group. The smallest size of a storage binding
-// is that of one element.
-func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (*layout, error) {
-	key := fmt.Sprint(c.BlockBytes(), c.access)
+// storageLimit is the number of storage bindings that a layout may have.
+func (d *Device) storageLimit() int {
+	return d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
+}
+
+// storage are the storage bindings in the layout of a pass: all of the kernel, so that its
+// passes share a bind group, or those that the pass uses where a device cannot bind all.
+func (d *Device) storage(k *shaders.Kernel, text, entry string) ([]int, error) {
+	limit := d.storageLimit()
+	if len(k.Bindings) <= limit {
+		return allBindings(k), nil
+	}
+	used := shaders.StaticUse(text, entry)
+	if len(used) > limit {
+		return nil, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", len(used), d.info.Device, limit, engine.ErrUnsupported)
+	}
+	return used, nil
+}
+
+// allBindings are the numbers of a kernel's storage bindings.
+func allBindings(k *shaders.Kernel) (all []int) {
+	for i := range k.Bindings {
+		all = append(all, shaders.FirstStorageBinding+i)
+	}
+	return all
+}
+
+// layout returns the layout of a call's bind group with these storage bindings. The smallest
+// size of a storage binding is that of one element.
+func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call, storage []int) *layout {
+	key := fmt.Sprint(c.BlockBytes(), c.access, storage)
 	for i := range k.Bindings {
 		key += fmt.Sprint(" ", k.ElementBytes(c.Variant, i))
 	}
 	if l, ok := p.layouts[key]; ok {
-		return l, nil
+		return l
 	}
-	limit := d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
-	if storage := len(k.Bindings); storage > limit {
-		return nil, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+	var entries, numbers []any
+	add := func(binding int, kind string, smallest int64) {
+		numbers = append(numbers, binding)
+		entries = append(entries, map[string]any{"binding": binding, "visibility": shaderStageCompute, "buffer": map[string]any{"type": kind, "minBindingSize": smallest}})
 	}
-	var entries []any
-	add := func(kind string, smallest int64) {
-		entries = append(entries, map[string]any{"binding": len(entries), "visibility": shaderStageCompute, "buffer": map[string]any{"type": kind, "minBindingSize": smallest}})
+	add(0, "uniform", c.BlockBytes())
+	add(1, "uniform", gpu.StepBytes)
+	for _, binding := range storage {
+		i := binding - shaders.FirstStorageBinding
+		add(binding, c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
 	}
-	add("uniform", c.BlockBytes())
-	add("uniform", gpu.StepBytes)
-	for i := range k.Bindings {
-		add(c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
-	}
-	l := &layout{}
-	l.group = d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})
+	l := &layout{group: d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})}
 	l.pipeline = d.device.Call("createPipelineLayout", map[string]any{"bindGroupLayouts": []any{l.group}})
+	l.bound = map[string]any{"layout": l.group, "bindings": numbers}
 	p.layouts[key] = l
-	return l, nil
+	return l
 }
 
 // access tells of each storage binding of a call whether it is declared for reading, 'r', or
@@ -127,11 +156,15 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 	if err != nil {
 		return nil, err
 	}
-	made := &pipeline{}
+	storage, err := d.storage(k, text, entry)
+	if err != nil {
+		return nil, err
+	}
+	made := &pipeline{layout: p.layout(d, k, c, storage)}
 	err = try(func() {
 		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": c.access.declare(shaders.Unroll(text))})
 		made.pending = watch(d.device.Call("createComputePipelineAsync", map[string]any{
-			"label": key.id, "layout": c.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
+			"label": key.id, "layout": made.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
 		}))
 	})
 	if err != nil {
