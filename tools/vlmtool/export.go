@@ -41,6 +41,7 @@ func exportCommand(a *cli.App) *cobra.Command {
 	o := &pretrained.ExportOptions{}
 	var format string
 	var merge bool
+	site := &webExport{}
 	check := &exportCheck{}
 	c := &cobra.Command{
 		Use:   "export --model DIR|FILE.gguf --out DIR|FILE.gguf",
@@ -61,10 +62,18 @@ q8_0 for q4_k, q5_k and q6_k.`,
   vlmtool export --merge --model smollm2 --adapter run/adapter --out merged
   # the decoder for transformers, and for llama.cpp
   vlmtool export --model demo/model --decoder-only --out decoder
-  vlmtool export --model demo/model --decoder-only --quantize f16 --out decoder.gguf`,
+  vlmtool export --model demo/model --decoder-only --quantize f16 --out decoder.gguf
+  # a web page that answers, for any server of static files
+  vlmtool export --web --model demo/model --out site`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if merge != (o.Adapter != "") {
 				return usage.Errorf("--merge and --adapter belong together: export writes whole models; infer and eval take --adapter as it is")
+			}
+			if site.on {
+				return site.run(c.Context(), a, *o, format, check)
+			}
+			if a.Changed("context") {
+				return usage.Errorf("--context is for --web")
 			}
 			if err := checkFormat(a, o, format); err != nil {
 				return err
@@ -82,6 +91,10 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	cli.Choice(s, &format, "format", "", "write a `FORMAT` (default: by the other flags)", formatFolder, formatGGUF)
 	cli.Choice(s, &o.DType, "dtype", "f32", "store a folder's weights as `TYPE`", cli.DTypes...)
 	cli.Choice(s, &o.Quantize, "quantize", "", "store a GGUF file's matrices as `TYPE` (default f16)", pretrained.Quantizations()...)
+	cli.Group(c, "A web page", func(s *pflag.FlagSet) {
+		s.BoolVar(&site.on, "web", false, "write a folder of static files in which the model runs in the visitor's browser; --quantize is q8_0 by default")
+		s.IntVar(&site.context, "context", 2048, "with --web: give a prompt and its answer at most `N` tokens together")
+	})
 	cli.Group(c, "What it costs", func(s *pflag.FlagSet) {
 		s.StringVar(&check.path, "check", "", "score the model and what was written on `PATH`: parquet files, a glob or a folder, or a text (.txt, .md)")
 		s.IntVar(&check.limit, "limit", 0, "with --check: use only the first `N` samples; 0 = all")

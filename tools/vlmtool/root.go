@@ -11,6 +11,7 @@ import (
 	"patchwork/tools/vlmtool/internal/inspect"
 	"patchwork/tools/vlmtool/internal/serve"
 	"patchwork/tools/vlmtool/internal/train"
+	"patchwork/tools/vlmtool/internal/web"
 )
 
 // rootCommand is the tree of commands, in the order of help.
@@ -23,7 +24,7 @@ func rootCommand(a *cli.App) *cobra.Command {
   vlmtool infer --model run --image demo/example.png --prompt "what color is the triangle?"`,
 	}
 	root.AddCommand(
-		train.Command(a), infer.Command(a), serve.Command(a), eval.Command(a), dataCommand(a), inspect.Command(a), exportCommand(a), fetchCommand(a),
+		train.Command(a), infer.Command(a), serve.Command(a), web.Command(a), eval.Command(a), dataCommand(a), inspect.Command(a), exportCommand(a), fetchCommand(a),
 		device.Command(a), bench.Command(a), bench.TuneCommand(a), versionCommand(a), manCommand(a),
 	)
 	return root
