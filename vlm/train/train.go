@@ -151,10 +151,7 @@ func (t *trainer) runLocked(ctx context.Context) (Result, error) {
 		t.note("the run in %s is finished%s", t.Out, unused)
 		return t.result(), nil
 	}
-	if err = t.examine(ctx); err == nil {
-		err = t.run(ctx)
-	}
-	if err == nil {
+	if err = t.run(ctx); err == nil {
 		err = t.examine(ctx)
 	} else if ctx.Err() != nil && !t.updateInFlight {
 		err = cmp.Or(t.examine(context.WithoutCancel(ctx)), err)
@@ -225,6 +222,9 @@ func (t *trainer) free() {
 
 func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
+		return err
+	}
+	if err := t.examine(ctx); err != nil {
 		return err
 	}
 	if m := t.mixing(); t.Recipe.Shuffle && m.Windows > 1 {

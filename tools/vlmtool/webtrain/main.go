@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"syscall/js"
-	"time"
 
 	"patchwork/engine"
 	"patchwork/tools/internal/shapes"
@@ -115,12 +114,11 @@ func fit(ctx context.Context, dev engine.Device, o options, rows, held data.File
 	return err
 }
 
-// postStep sends the metrics of a step, and lets the worker receive messages: on the CPU, nothing else
-// in a step waits.
+// postStep sends the metrics of a step, and lets the worker be told to stop.
 func postStep(m train.StepMetrics) {
 	inpage.Post(map[string]any{
 		"kind": "step", "step": m.Step, "loss": float64(m.Loss), "seconds": m.Seconds, "images": m.ImagesPerS, "tokens": m.TokensPerS,
 		"memory": m.MemoryPeak,
 	})
-	time.Sleep(time.Millisecond)
+	inpage.Yield()
 }

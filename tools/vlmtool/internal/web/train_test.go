@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"net/http/httptest"
 	"strconv"
@@ -25,8 +26,9 @@ import (
 func TestTrainPage(t *testing.T) {
 	ctx := browsertest.Start(t)
 	url := serveTrainPage(t)
-	const steps = 8
-	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url+"/train.html?device=cpu&steps="+strconv.Itoa(steps)), chromedp.Click("#go")))
+	const steps, held = 8, 6
+	query := fmt.Sprintf("/train.html?device=cpu&held=%d&steps=", held)
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url+query+strconv.Itoa(steps)), chromedp.Click("#go")))
 	browsertest.Wait(t, ctx, `document.querySelector("#status.error") || document.getElementById("status").textContent.includes("was trained")`)
 	page := func(script string) string {
 		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](script))
@@ -38,7 +40,7 @@ func TestTrainPage(t *testing.T) {
 	}
 	got, err := strconv.ParseFloat(page(`document.getElementById("loss").textContent`), 64)
 	require.NoError(t, err)
-	if want := lossHere(t, steps); !(math.Abs(got-want) <= 0.002*want) { // three decimals, and the rounding of eight steps
+	if want := lossHere(t, steps, held); !(math.Abs(got-want) <= 0.002*want) { // three decimals, and the rounding of eight steps
 		t.Errorf("the page's loss is %g after %d steps, here it is %g", got, steps, want)
 	}
 	if points := page(`document.querySelector("#curve .each").getAttribute("points")`); len(strings.Fields(points)) != steps {
@@ -51,8 +53,8 @@ func TestTrainPage(t *testing.T) {
 		t.Errorf("%s answers are shown, want those to 6 questions before and after", text)
 	}
 
-	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url+"/train.html?device=cpu&steps=100"), chromedp.Click("#go")))
-	browsertest.Wait(t, ctx, `document.getElementById("step").textContent.startsWith("3 ")`)
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url+query+"100"), chromedp.Click("#go")))
+	browsertest.Wait(t, ctx, `document.getElementById("step").textContent.startsWith("2 ")`)
 	require.NoError(t, chromedp.Do(ctx, chromedp.Click("#go")))
 	browsertest.Wait(t, ctx, `document.getElementById("go").textContent === "Start"`)
 	if text := page(`document.getElementById("status").textContent`); !strings.Contains(text, "was trained") || strings.Contains(text, "in 100 steps") {
@@ -77,7 +79,7 @@ func serveTrainPage(t *testing.T) string {
 }
 
 // lossHere is the loss of the last of some steps of the page's training, on this machine's CPU.
-func lossHere(t *testing.T, steps int) (loss float64) {
+func lossHere(t *testing.T, steps, held int) (loss float64) {
 	g := shapes.New(1)
 	rows := func(n int) []data.File {
 		var out bytes.Buffer
@@ -89,9 +91,9 @@ func lossHere(t *testing.T, steps int) (loss float64) {
 	recipe, err := train.Preset("shapes")
 	require.NoError(t, err)
 	recipe.Steps, recipe.ValEvery, recipe.SaveEvery = steps, 0, 0
-	held := rows(40)
+	val := rows(held)
 	_, err = train.Run(t.Context(), train.Options{
-		Recipe: recipe, Data: rows(8 * steps), ValData: held, Device: cpu.Open(0),
+		Recipe: recipe, Data: rows(8 * steps), ValData: val, Device: cpu.Open(0),
 		Observe: train.Observer{Step: func(m train.StepMetrics) { loss = float64(m.Loss) }},
 	})
 	require.NoError(t, err)

@@ -6,9 +6,9 @@ const $ = id => document.getElementById(id);
 const settings = new URLSearchParams(location.search);
 const device = settings.get("device") ?? "auto";
 const imagesPerStep = 8; // more than a step takes: no picture is used twice
-const held = 40;
+const held = Number(settings.get("held") ?? 40); // pictures to ask about
 
-// wanted is the number of steps: ?steps=N goes before what is chosen.
+// wanted is the number of steps that is chosen, or ?steps=N.
 const wanted = () => Number(settings.get("steps") ?? $("steps").value);
 
 let worker, losses, scores, steps;
