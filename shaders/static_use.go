@@ -63,3 +63,25 @@ func namesOfFunctions(text string) map[string][]string {
 	}
 	return functions
 }
+
+// ShareBinding changes a WGSL text so that the load and store functions of a binding use the array of
+// another one, with elements of the same type. The binding's declaration is removed.
+func ShareBinding(text, name, with string) string {
+	declaration := regexp.MustCompile(`@group\(0\) @binding\(\d+\) var<storage, \w+> ` + name + `: .*\n`)
+	text = declaration.ReplaceAllString(text, "")
+	access := regexp.MustCompile(`\b` + name + `\[`)
+	functions := regexp.MustCompile(`fn (?:load|store)[48v]?_` + name + `\(.*\{`)
+	var w strings.Builder
+	for {
+		at := functions.FindStringIndex(text)
+		if at == nil {
+			w.WriteString(text)
+			return w.String()
+		}
+		body := strings.IndexByte(text[at[0]:], '{') + at[0] + 1
+		end := body + closing(text[body:])
+		w.WriteString(text[:body])
+		w.WriteString(access.ReplaceAllString(text[body:end], with+"["))
+		text = text[end:]
+	}
+}

@@ -34,6 +34,31 @@ fn nothing() { }
 	}
 }
 
+func TestShareBinding(t *testing.T) {
+	const text = `@group(0) @binding(2) var<storage, read_write> a: array<f32>;
+@group(0) @binding(3) var<storage, read_write> b: array<f32>;
+fn load_a(i: u32) -> f32 { return a[i]; }
+fn load_b(i: u32) -> f32 { return b[i]; }
+fn load4_b(i: u32, n: u32) -> vec4<f32> {
+  return vec4<f32>(b[i], select(0.0, b[i + 1u], n > 1u), 0.0, 0.0);
+}
+fn store_b(i: u32, value: f32) { b[i] = value; }
+fn main() { var b: array<f32, 2>; b[0] = load_a(0u) + load_b(0u); }
+`
+	const want = `@group(0) @binding(2) var<storage, read_write> a: array<f32>;
+fn load_a(i: u32) -> f32 { return a[i]; }
+fn load_b(i: u32) -> f32 { return a[i]; }
+fn load4_b(i: u32, n: u32) -> vec4<f32> {
+  return vec4<f32>(a[i], select(0.0, a[i + 1u], n > 1u), 0.0, 0.0);
+}
+fn store_b(i: u32, value: f32) { a[i] = value; }
+fn main() { var b: array<f32, 2>; b[0] = load_a(0u) + load_b(0u); }
+`
+	if got := ShareBinding(text, "b", "a"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestPassesFit: no pass uses more storage bindings than Chromium lets most GPUs bind. WebGPU
 // guarantees 8.
 func TestPassesFit(t *testing.T) {

@@ -86,7 +86,7 @@ func (e *executable) build() error {
 }
 
 func (c *call) start(d *Device, k *shaders.Kernel) error {
-	c.access = accessOf(k, c.Views)
+	c.access = accessOf(k, c.Variant, c.Views)
 	for _, pass := range c.Variant.Passes {
 		p, err := d.pipelines.start(d, k, c, pass.EntryPoint())
 		if err != nil {

@@ -51,10 +51,10 @@ func (d *Device) storageLimit() int {
 
 // storage are the storage bindings in the layout of a pass: all of the kernel, so that its
 // passes share a bind group, or those that the pass uses where a device cannot bind all.
-func (d *Device) storage(k *shaders.Kernel, text, entry string) ([]int, error) {
+func (d *Device) storage(k *shaders.Kernel, c *call, text, entry string) ([]int, error) {
 	limit := d.storageLimit()
 	if len(k.Bindings) <= limit {
-		return allBindings(k), nil
+		return declaredBindings(c), nil
 	}
 	used := shaders.StaticUse(text, entry)
 	if len(used) > limit {
@@ -63,10 +63,12 @@ func (d *Device) storage(k *shaders.Kernel, text, entry string) ([]int, error) {
 	return used, nil
 }
 
-// allBindings are the numbers of a kernel's storage bindings.
-func allBindings(k *shaders.Kernel) (all []int) {
-	for i := range k.Bindings {
-		all = append(all, shaders.FirstStorageBinding+i)
+// declaredBindings are the numbers of a call's storage bindings.
+func declaredBindings(c *call) (all []int) {
+	for i := range c.access {
+		if _, ok := c.access.shares(i); !ok {
+			all = append(all, shaders.FirstStorageBinding+i)
+		}
 	}
 	return all
 }
@@ -100,13 +102,18 @@ func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call, storage []int)
 }
 
 // access tells of each storage binding of a call whether it is declared for reading, 'r', or
-// for reading and writing, 'w'.
+// for reading and writing, 'w', or has no declaration, since it is the same range as an earlier
+// binding: that one's letter, 'A' for the first.
 type access string
+
+// shares returns the earlier binding that binding i is the same range as.
+func (a access) shares(i int) (earlier int, ok bool) { return int(a[i]) - 'A', a[i] <= 'Z' }
 
 // accessOf declares a binding read-only where WebGPU allows it, so that its compiler may
 // take what is read for uniform: not where the call also writes to the same buffer, even in
-// another range. Programs share few large buffers.
-func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
+// another range. Programs share few large buffers. Writable bindings must not overlap: those of
+// the same range become one.
+func accessOf(k *shaders.Kernel, v *shaders.Variant, views []engine.ResolvedView) access {
 	same := func(a, b engine.ResolvedView) bool { // absent ones are all in the dummy buffer
 		return (a.Bytes > 0) == (b.Bytes > 0) && a.Temp == b.Temp && a.Segment == b.Segment && a.Memory == b.Memory
 	}
@@ -120,6 +127,13 @@ func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
 		}
 		all = append(all, mode)
 	}
+	for i, v1 := range views {
+		for j, v2 := range views[:i] {
+			if v1 == v2 && v1.Bytes > 0 && all[i] == 'w' && all[j] == 'w' && k.ElementType(v, i) == k.ElementType(v, j) {
+				all[i] = byte('A' + j)
+			}
+		}
+	}
 	return access(all)
 }
 
@@ -130,9 +144,12 @@ func (a access) kind(i int) string {
 	return "storage"
 }
 
-// declare changes the declarations of a WGSL text to the access.
-func (a access) declare(text string) string {
+// declare changes the declarations of a kernel's WGSL text to the access.
+func (a access) declare(k *shaders.Kernel, text string) string {
 	for i := range a {
+		if earlier, ok := a.shares(i); ok {
+			text = shaders.ShareBinding(text, k.Bindings[i].Name, k.Bindings[earlier].Name)
+		}
 		if a[i] == 'w' {
 			before := fmt.Sprintf("@binding(%d) var<storage, read", shaders.FirstStorageBinding+i)
 			text = strings.Replace(text, before+">", before+"_write>", 1)
@@ -156,13 +173,14 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 	if err != nil {
 		return nil, err
 	}
-	storage, err := d.storage(k, text, entry)
+	text = c.access.declare(k, shaders.Unroll(text))
+	storage, err := d.storage(k, c, text, entry)
 	if err != nil {
 		return nil, err
 	}
 	made := &pipeline{layout: p.layout(d, k, c, storage)}
 	err = try(func() {
-		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": c.access.declare(shaders.Unroll(text))})
+		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": text})
 		made.pending = watch(d.device.Call("createComputePipelineAsync", map[string]any{
 			"label": key.id, "layout": made.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
 		}))
