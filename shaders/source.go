@@ -211,11 +211,17 @@ func (v *Variant) view(element Type, b Binding) (view string, forms []string) {
 	return element.String(), []string{"one"}
 }
 
+// ElementType is the type of an element of the array in WGSL of binding i.
+func (k *Kernel) ElementType(v *Variant, i int) string {
+	b := k.Bindings[i]
+	view, _ := v.view(v.Storage.Of(i, b), b)
+	return view
+}
+
 // ElementBytes is the size in bytes of an element of the array in WGSL of binding i: 4,
 // 8 or 16.
 func (k *Kernel) ElementBytes(v *Variant, i int) uint64 {
-	b := k.Bindings[i]
-	view, _ := v.view(v.Storage.Of(i, b), b)
+	view := k.ElementType(v, i)
 	switch {
 	case strings.HasPrefix(view, "vec4"):
 		return 16

@@ -1,16 +1,20 @@
 #!/bin/sh
 # Builds what vlmtool export --web puts into a site beside the model, into package web, which
-# embeds it: the program for js/wasm, compressed, and the scripts that start it.
+# embeds it: the programs for js/wasm, compressed, and the scripts that start them.
 set -eu
 cd "$(dirname "$0")/.."
 
 into=tools/vlmtool/internal/web/program
-mkdir -p out
-CGO_ENABLED=0 GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o out/webmodel.wasm ./tools/vlmtool/webmodel
-if [ ! -e $into/program.bin ] || ! gzip -dc $into/program.bin | cmp -s - out/webmodel.wasm; then
-	gzip -9nc out/webmodel.wasm > $into/program.part
-	mv $into/program.part $into/program.bin
-fi
+mkdir -p $into out
+program() {
+	CGO_ENABLED=0 GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o out/$1.wasm ./tools/vlmtool/$1
+	if [ ! -e $into/$2 ] || ! gzip -dc $into/$2 | cmp -s - out/$1.wasm; then
+		gzip -9nc out/$1.wasm > $into/$2.part
+		mv $into/$2.part $into/$2
+	fi
+}
+program webmodel program.bin
+program webtrain train.bin
 
 # A copy only of what has changed, so that Go does not build vlmtool again.
 copy() {

@@ -22,7 +22,7 @@ type table struct {
 	index map[any]int
 }
 
-func (t *table) of(key any, object js.Value) float64 {
+func (t *table) of(key, object any) float64 {
 	i, ok := t.index[key]
 	if !ok {
 		if t.index == nil {
@@ -39,7 +39,7 @@ func (e *executable) binder() *binder {
 	b := &binder{}
 	for i := range e.calls {
 		c := &e.calls[i]
-		b.add(b.layouts.of(c.layout, c.layout.group), float64(2+len(c.Views)), float64(len(c.pipelines)))
+		b.add(float64(2+len(c.Views)), float64(len(c.pipelines)))
 		b.span(e.Params, c.Block, c.BlockBytes())
 		b.span(e.Step, 0, gpu.StepBytes)
 		for j, v := range c.Views {
@@ -54,7 +54,7 @@ func (e *executable) binder() *binder {
 		}
 		for pass, p := range c.pipelines {
 			grid := c.Grids[pass]
-			b.add(b.pipelines.of(p, p.made), float64(grid[0]), float64(grid[1]), float64(grid[2]))
+			b.add(b.layouts.of(p.layout, p.layout.bound), b.pipelines.of(p, p.made), float64(grid[0]), float64(grid[1]), float64(grid[2]))
 		}
 	}
 	return b

@@ -31,21 +31,27 @@ globalThis.patchworkGPU = (() => {
 
     // bind makes the bind groups of a program's calls. A call is described by numbers:
     //
-    //	layout, number of bindings, number of passes,
-    //	index into buffers, offset, size     for each binding
-    //	index into pipelines, x, y, z        for each pass
+    //	number of bindings, number of passes,
+    //	index into buffers, offset, size                   for each binding
+    //	index into layouts, index into pipelines, x, y, z  for each pass
+    //
+    // A layout tells which of the bindings its bind group has. Passes of a call with the same
+    // layout share the group.
     bind(device, layouts, pipelines, buffers, pointer, length) {
       const numbers = new Float64Array(memory.buffer, pointer, length);
       const calls = [];
       for (let at = 0; at < length;) {
-        const layout = layouts[numbers[at++]], bindings = numbers[at++], passes = numbers[at++];
-        const entries = [];
+        const bindings = numbers[at++], passes = numbers[at++];
+        const entries = [], groups = new Map(), call = [];
         for (let binding = 0; binding < bindings; binding++) {
           entries.push({ binding, resource: { buffer: buffers[numbers[at++]], offset: numbers[at++], size: numbers[at++] } });
         }
-        const call = { group: device.createBindGroup({ layout, entries }), passes: [] };
         for (let i = 0; i < passes; i++) {
-          call.passes.push({ pipeline: pipelines[numbers[at++]], x: numbers[at++], y: numbers[at++], z: numbers[at++] });
+          const { layout, bindings } = layouts[numbers[at++]];
+          if (!groups.has(layout)) {
+            groups.set(layout, device.createBindGroup({ layout, entries: bindings.map(binding => entries[binding]) }));
+          }
+          call.push({ group: groups.get(layout), pipeline: pipelines[numbers[at++]], x: numbers[at++], y: numbers[at++], z: numbers[at++] });
         }
         calls.push(call);
       }
@@ -55,11 +61,13 @@ globalThis.patchworkGPU = (() => {
     // encode records the calls from first to end as one compute pass. WebGPU adds the barriers.
     encode(encoder, descriptor, calls, first, end) {
       const pass = encoder.beginComputePass(descriptor);
+      let bound;
       for (let i = first; i < end; i++) {
-        const call = calls[i];
-        pass.setBindGroup(0, call.group);
-        for (const { pipeline, x, y, z } of call.passes) {
+        for (const { group, pipeline, x, y, z } of calls[i]) {
           if (x > 0 && y > 0 && z > 0) {
+            if (group !== bound) {
+              pass.setBindGroup(0, bound = group);
+            }
             pass.setPipeline(pipeline);
             pass.dispatchWorkgroups(x, y, z);
           }

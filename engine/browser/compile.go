@@ -14,7 +14,6 @@ import (
 type call struct {
 	*gpu.Call
 	access    access
-	layout    *layout
 	pipelines []*pipeline // of the passes
 }
 
@@ -86,11 +85,8 @@ func (e *executable) build() error {
 	return nil
 }
 
-func (c *call) start(d *Device, k *shaders.Kernel) (err error) {
-	c.access = accessOf(k, c.Views)
-	if c.layout, err = d.pipelines.layout(d, k, c); err != nil {
-		return err
-	}
+func (c *call) start(d *Device, k *shaders.Kernel) error {
+	c.access = accessOf(k, c.Variant, c.Views)
 	for _, pass := range c.Variant.Passes {
 		p, err := d.pipelines.start(d, k, c, pass.EntryPoint())
 		if err != nil {

@@ -19,15 +19,19 @@ type pipelines struct {
 	made    map[pipelineKey]*pipeline
 }
 
-// layout is the shape of a kernel's bind group: the parameter and step blocks, then the
-// storage bindings.
-type layout struct{ group, pipeline js.Value }
+// layout is the shape of a bind group: the parameter and step blocks, then the storage
+// bindings of a kernel, or those of them that a pass uses.
+type layout struct {
+	group, pipeline js.Value
+	bound           map[string]any // group with the numbers of its bindings, for bind of browser.js
+}
 
 // pipelineKey names an entry point of a kernel's variant, with its storage bindings.
 type pipelineKey struct{ id, entry, access string }
 
 // pipeline is an entry point, which the browser compiles beside the program.
 type pipeline struct {
+	layout  *layout
 	pending promised
 	module  js.Value
 	made    js.Value
@@ -40,44 +44,76 @@ func newPipelines() pipelines {
 // shaderStageCompute is GPUShaderStage.COMPUTE.
 const shaderStageCompute = 0x4
 
-// layout returns the layout of a call's bind group. The smallest size of a storage binding
-// is that of one element.
-func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call) (*layout, error) {
-	key := fmt.Sprint(c.BlockBytes(), c.access)
+// storageLimit is the number of storage bindings that a layout may have.
+func (d *Device) storageLimit() int {
+	return d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
+}
+
+// storage are the storage bindings in the layout of a pass: all of the kernel, so that its
+// passes share a bind group, or those that the pass uses where a device cannot bind all.
+func (d *Device) storage(k *shaders.Kernel, c *call, text, entry string) ([]int, error) {
+	limit := d.storageLimit()
+	if len(k.Bindings) <= limit {
+		return declaredBindings(c), nil
+	}
+	used := shaders.StaticUse(text, entry)
+	if len(used) > limit {
+		return nil, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", len(used), d.info.Device, limit, engine.ErrUnsupported)
+	}
+	return used, nil
+}
+
+// declaredBindings are the numbers of a call's storage bindings.
+func declaredBindings(c *call) (all []int) {
+	for i := range c.access {
+		if _, ok := c.access.shares(i); !ok {
+			all = append(all, shaders.FirstStorageBinding+i)
+		}
+	}
+	return all
+}
+
+// layout returns the layout of a call's bind group with these storage bindings. The smallest
+// size of a storage binding is that of one element.
+func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call, storage []int) *layout {
+	key := fmt.Sprint(c.BlockBytes(), c.access, storage)
 	for i := range k.Bindings {
 		key += fmt.Sprint(" ", k.ElementBytes(c.Variant, i))
 	}
 	if l, ok := p.layouts[key]; ok {
-		return l, nil
+		return l
 	}
-	limit := d.device.Get("limits").Get("maxStorageBuffersPerShaderStage").Int()
-	if storage := len(k.Bindings); storage > limit {
-		return nil, fmt.Errorf("%d storage buffers, but %s binds at most %d: %w", storage, d.info.Device, limit, engine.ErrUnsupported)
+	var entries, numbers []any
+	add := func(binding int, kind string, smallest int64) {
+		numbers = append(numbers, binding)
+		entries = append(entries, map[string]any{"binding": binding, "visibility": shaderStageCompute, "buffer": map[string]any{"type": kind, "minBindingSize": smallest}})
 	}
-	var entries []any
-	add := func(kind string, smallest int64) {
-		entries = append(entries, map[string]any{"binding": len(entries), "visibility": shaderStageCompute, "buffer": map[string]any{"type": kind, "minBindingSize": smallest}})
+	add(0, "uniform", c.BlockBytes())
+	add(1, "uniform", gpu.StepBytes)
+	for _, binding := range storage {
+		i := binding - shaders.FirstStorageBinding
+		add(binding, c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
 	}
-	add("uniform", c.BlockBytes())
-	add("uniform", gpu.StepBytes)
-	for i := range k.Bindings {
-		add(c.access.kind(i), int64(k.ElementBytes(c.Variant, i)))
-	}
-	l := &layout{}
-	l.group = d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})
+	l := &layout{group: d.device.Call("createBindGroupLayout", map[string]any{"entries": entries})}
 	l.pipeline = d.device.Call("createPipelineLayout", map[string]any{"bindGroupLayouts": []any{l.group}})
+	l.bound = map[string]any{"layout": l.group, "bindings": numbers}
 	p.layouts[key] = l
-	return l, nil
+	return l
 }
 
 // access tells of each storage binding of a call whether it is declared for reading, 'r', or
-// for reading and writing, 'w'.
+// for reading and writing, 'w', or has no declaration, since it is the same range as an earlier
+// binding: that one's letter, 'A' for the first.
 type access string
+
+// shares returns the earlier binding that binding i is the same range as.
+func (a access) shares(i int) (earlier int, ok bool) { return int(a[i]) - 'A', a[i] <= 'Z' }
 
 // accessOf declares a binding read-only where WebGPU allows it, so that its compiler may
 // take what is read for uniform: not where the call also writes to the same buffer, even in
-// another range. Programs share few large buffers.
-func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
+// another range. Programs share few large buffers. Writable bindings must not overlap: those of
+// the same range become one.
+func accessOf(k *shaders.Kernel, v *shaders.Variant, views []engine.ResolvedView) access {
 	same := func(a, b engine.ResolvedView) bool { // absent ones are all in the dummy buffer
 		return (a.Bytes > 0) == (b.Bytes > 0) && a.Temp == b.Temp && a.Segment == b.Segment && a.Memory == b.Memory
 	}
@@ -91,6 +127,13 @@ func accessOf(k *shaders.Kernel, views []engine.ResolvedView) access {
 		}
 		all = append(all, mode)
 	}
+	for i, v1 := range views {
+		for j, v2 := range views[:i] {
+			if v1 == v2 && v1.Bytes > 0 && all[i] == 'w' && all[j] == 'w' && k.ElementType(v, i) == k.ElementType(v, j) {
+				all[i] = byte('A' + j)
+			}
+		}
+	}
 	return access(all)
 }
 
@@ -101,9 +144,12 @@ func (a access) kind(i int) string {
 	return "storage"
 }
 
-// declare changes the declarations of a WGSL text to the access.
-func (a access) declare(text string) string {
+// declare changes the declarations of a kernel's WGSL text to the access.
+func (a access) declare(k *shaders.Kernel, text string) string {
 	for i := range a {
+		if earlier, ok := a.shares(i); ok {
+			text = shaders.ShareBinding(text, k.Bindings[i].Name, k.Bindings[earlier].Name)
+		}
 		if a[i] == 'w' {
 			before := fmt.Sprintf("@binding(%d) var<storage, read", shaders.FirstStorageBinding+i)
 			text = strings.Replace(text, before+">", before+"_write>", 1)
@@ -127,11 +173,16 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 	if err != nil {
 		return nil, err
 	}
-	made := &pipeline{}
+	text = c.access.declare(k, shaders.Unroll(text))
+	storage, err := d.storage(k, c, text, entry)
+	if err != nil {
+		return nil, err
+	}
+	made := &pipeline{layout: p.layout(d, k, c, storage)}
 	err = try(func() {
-		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": c.access.declare(shaders.Unroll(text))})
+		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": text})
 		made.pending = watch(d.device.Call("createComputePipelineAsync", map[string]any{
-			"label": key.id, "layout": c.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
+			"label": key.id, "layout": made.layout.pipeline, "compute": map[string]any{"module": made.module, "entryPoint": entry},
 		}))
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ func testPrograms(t *testing.T, dev engine.Device) {
 	t.Run("Mixed", func(t *testing.T) { testMixed(t, dev) })
 	t.Run("SplitBuffer", func(t *testing.T) { testSplitBuffer(t, dev) })
 	t.Run("SharedBuffers", func(t *testing.T) { testSharedBuffers(t, dev) })
+	t.Run("SameView", func(t *testing.T) { testSameView(t, dev) })
 	t.Run("Cancel", func(t *testing.T) { testCancel(t, dev) })
 	t.Run("Long", func(t *testing.T) { testLong(t, dev) })
 	t.Run("Profile", func(t *testing.T) { testProfile(t, dev) })
@@ -241,6 +242,27 @@ func testSharedBuffers(t *testing.T, dev engine.Device) {
 	for i, got := range download(t, dev, x) {
 		if got != 6 {
 			t.Fatalf("x[%d] = %g after six programs that add 1", i, got)
+		}
+	}
+}
+
+// testSameView gives a kernel the same view for two bindings, beside others in the same arena.
+func testSameView(t *testing.T, dev engine.Device) {
+	const n = 64
+	x, y := engine.NewBuffer("x", 4*n*n), engine.NewBuffer("y", 4*n*n)
+	allocate(t, dev, x, y)
+	upload(t, dev, x, slices.Repeat([]float32{2}, n*n))
+	p := engine.NewProgram("square")
+	twice, square := p.Temp("twice", 4*n*n), p.Temp("square", 4*n*n)
+	add(p, n*n, x.View(), x.View(), twice.View())
+	p.Dispatch(shaders.MatMul, shaders.MatMulParams{
+		M: shaders.N(n), K: shaders.N(n), N: n, TransB: 1, LDA: n, LDB: n, LDC: n, Batch: 1, Alpha: 1,
+	}, twice.View(), twice.View(), engine.View{}, engine.View{}, square.View())
+	p.Dispatch(shaders.Copy, shaders.CopyParams{N: n * n}, square.View(), y.View())
+	mustRun(t, mustCompile(t, dev, p, nil), &noStep)
+	for i, got := range download(t, dev, y) {
+		if got != 16*n {
+			t.Fatalf("element %d of the square is %g, want %d", i, got, 16*n)
 		}
 	}
 }

@@ -7,15 +7,13 @@
 package main
 
 import (
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/pflag"
 
+	"patchwork/tools/internal/shapes"
 	"patchwork/vlm/data"
 )
 
@@ -55,45 +53,22 @@ func generate(o options) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	seen := map[[sha256.Size]byte]bool{}
-	rng := rand.New(rand.NewPCG(o.seed, 0))
-	if err := writeRows(filepath.Join(o.out, testFile), o.test, rng, seen); err != nil {
+	rows := shapes.New(o.seed)
+	if err := writeRows(filepath.Join(o.out, testFile), o.test, rows); err != nil {
 		return err
 	}
-	return writeRows(filepath.Join(o.out, trainFile), o.train, rng, seen)
+	return writeRows(filepath.Join(o.out, trainFile), o.train, rows)
 }
 
-// writeRows writes n rows with new images.
-func writeRows(path string, n int, rng *rand.Rand, seen map[[sha256.Size]byte]bool) error {
+// writeRows writes a file of the next n rows.
+func writeRows(path string, n int, rows *shapes.Generator) error {
 	w, err := data.Create(path)
 	if err != nil {
 		return err
 	}
-	for range n {
-		row, err := freshRow(rng, seen)
-		if err == nil {
-			err = w.Write(row)
-		}
-		if err != nil {
-			w.Abort()
-			return err
-		}
+	if err := rows.WriteRows(w, n); err != nil {
+		w.Abort()
+		return err
 	}
 	return w.Close()
-}
-
-// freshRow draws random scenes until an image is new; duplicates are rare.
-func freshRow(rng *rand.Rand, seen map[[sha256.Size]byte]bool) (data.Row, error) {
-	for range 100 {
-		s := randomScene(rng)
-		png, err := s.png()
-		if err != nil {
-			return data.Row{}, err
-		}
-		if hash := sha256.Sum256(png); !seen[hash] {
-			seen[hash] = true
-			return data.Row{Images: [][]byte{png}, Turns: s.questions(rng), Source: "shapesdata"}, nil
-		}
-	}
-	return data.Row{}, errors.New("the generator repeats its images")
 }

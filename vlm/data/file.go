@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,24 @@ func Local(paths ...string) []File {
 	}
 	return files
 }
+
+// InMemory returns a file of the given contents, which must not change.
+func InMemory(name string, contents []byte) File { return memoryFile{name, contents} }
+
+type memoryFile struct {
+	name     string
+	contents []byte
+}
+
+func (f memoryFile) Name() string { return f.name }
+
+func (f memoryFile) Open(context.Context) (Reader, error) {
+	return memoryReader{bytes.NewReader(f.contents)}, nil
+}
+
+type memoryReader struct{ *bytes.Reader }
+
+func (memoryReader) Close() error { return nil }
 
 // localFile is a path.
 type localFile string

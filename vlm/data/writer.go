@@ -2,6 +2,7 @@ package data
 
 import (
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -50,11 +51,11 @@ type turnRecord struct {
 }
 
 // A Writer writes rows to a parquet file in the FineVision schema, compressed with
-// Snappy. It writes a temporary file, which Close renames.
+// Snappy. Of a path it writes a temporary file, which Close renames.
 type Writer struct {
 	GroupRows int // rows of a row group; 0 = 256, and at most 64 MB
 
-	file    *durable.File
+	file    *durable.File // nil: the Writer of NewWriter
 	parquet recordWriter
 	rows    int // in the open row group
 	bytes   int
@@ -104,11 +105,18 @@ func Create(path string) (*Writer, error) { return create(path, false) }
 // CreateWithSound is Create with a column of sound.
 func CreateWithSound(path string) (*Writer, error) { return create(path, true) }
 
+// NewWriter returns a Writer of a file's bytes, which have no sound. Close must be called.
+func NewWriter(to io.Writer) *Writer { return &Writer{parquet: newRecordWriter(to, false)} }
+
 func create(path string, sound bool) (*Writer, error) {
 	file, err := durable.Create(path)
 	if err != nil {
 		return nil, err
 	}
+	return &Writer{file: file, parquet: newRecordWriter(file, sound)}, nil
+}
+
+func newRecordWriter(to io.Writer, sound bool) recordWriter {
 	features := features
 	if sound {
 		features = strings.Replace(features, `"texts"`, soundFeature+`"texts"`, 1)
@@ -120,9 +128,9 @@ func create(path string, sound bool) (*Writer, error) {
 		options = append(options, parquet.SkipPageBounds(path...), parquet.SkipPageStatistics(path...))
 	}
 	if sound {
-		return &Writer{file: file, parquet: soundWriter{parquet.NewGenericWriter[soundRecord](file, options...)}}, nil
+		return soundWriter{parquet.NewGenericWriter[soundRecord](to, options...)}
 	}
-	return &Writer{file: file, parquet: imageWriter{parquet.NewGenericWriter[record](file, options...)}}, nil
+	return imageWriter{parquet.NewGenericWriter[record](to, options...)}
 }
 
 // Write appends a row; File and Index are not written. After an error, every call returns
@@ -152,6 +160,9 @@ func (w *Writer) Write(r Row) error {
 func (w *Writer) Close() error {
 	if w.err == nil {
 		w.err = w.parquet.Close()
+	}
+	if w.file == nil {
+		return w.err
 	}
 	if w.err != nil {
 		_ = w.file.Discard() // the first error is returned

@@ -35,7 +35,7 @@ func (t *trainer) scatterMoments(ctx context.Context) error {
 // reserveMoments makes rank 0's snapshot.
 func (t *trainer) reserveMoments(ctx context.Context) error {
 	var err error
-	if t.writes() {
+	if t.leads() {
 		p := t.model.Params
 		for _, b := range []*engine.Buffer{p.M, p.V} {
 			if err == nil {
@@ -63,7 +63,7 @@ func (t *trainer) eachSegment(f func(at momentSegment) error) error {
 			c := r.chunks[i]
 			i++
 			at := momentSegment{view: v, bounds: r.bounds(c)}
-			if t.writes() {
+			if t.leads() {
 				at.all = t.saver.snapshot.All(b)[c.Offset/4:][:c.Bytes/4]
 				at.mine = at.all[at.bounds[0]:at.bounds[1]]
 			} else {

@@ -412,7 +412,7 @@ func (t *trainer) restore() error {
 			return err
 		}
 	}
-	if !t.writes() { // rank 0 sends them
+	if !t.leads() { // rank 0 sends them
 		t.state, t.trainStep.LossScale = t.restored.State, t.restored.State.LossScale
 		return nil
 	}

@@ -24,8 +24,11 @@ const (
 	validationChannel = 3
 )
 
+// leads reports whether this is the rank that sets the initial weights and answers questions.
+func (t *trainer) leads() bool { return t.World.Rank() == 0 }
+
 // writes reports whether this rank writes the files of the run.
-func (t *trainer) writes() bool { return t.World.Rank() == 0 }
+func (t *trainer) writes() bool { return t.leads() && t.Out != "" }
 
 // agree returns an error on all ranks if it is one on any.
 func (t *trainer) agree(ctx context.Context, err error) error { return t.job.Agree(ctx, err) }
@@ -54,7 +57,7 @@ func (t *trainer) agreeRun(ctx context.Context, extended *bool) error {
 		return err
 	}
 	text, err := t.job.Broadcast(ctx, 0, mine)
-	if err != nil || t.writes() {
+	if err != nil || t.leads() {
 		return err
 	}
 	var first runStart

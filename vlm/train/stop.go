@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ func (t *trainer) stop(ctx context.Context, err error) error {
 	if t.World.Err() != nil && t.model.Params.MomentsSharded() {
 		t.reportSaved(t.saver.wait())
 		return t.stopped(err)
+	}
+	if t.leads() && !t.writes() {
+		return cmp.Or(ctx.Err(), err)
 	}
 	if ctx.Err() != nil && !t.updateInFlight {
 		t.note("interrupted: saving a checkpoint of step %d", t.state.Step)

@@ -3,6 +3,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ type Options struct {
 	Recipe  Recipe
 	Data    []data.File
 	ValData []data.File // nil: every HoldOut-th row of Data
-	Out     string
-	Model   string // model folder to start from; "" = none
+	Out     string      // folder of the run; "" = it keeps no files, and no checkpoint if it is interrupted
+	Model   string      // model folder to start from; "" = none
 	// MMProj is llama.cpp's file of the embedders of a Gemma 4 whose decoder is Model, a GGUF file; "" = none.
 	MMProj  string
 	Decoder string // pretrained decoder to start from, in any form pretrained.Open reads; "" = none
@@ -39,6 +40,10 @@ type Options struct {
 	Version string
 	Profile string   // file for a Chrome trace of one step; "" = none
 	Observe Observer // of rank 0
+
+	// Examine, unless nil, is given the model before the first step and after the last one, also if the
+	// run was interrupted, by the training goroutine of rank 0.
+	Examine func(ctx context.Context, step int, model *vlm.Runner) error
 
 	// World are the ranks of the run, which all call Run with the same options; nil = this process
 	// alone. Rank 0 writes the files of the run.
@@ -146,11 +151,23 @@ func (t *trainer) runLocked(ctx context.Context) (Result, error) {
 		t.note("the run in %s is finished%s", t.Out, unused)
 		return t.result(), nil
 	}
-	err = t.run(ctx)
+	if err = t.run(ctx); err == nil {
+		err = t.examine(ctx)
+	} else if ctx.Err() != nil && !t.updateInFlight {
+		err = cmp.Or(t.examine(context.WithoutCancel(ctx)), err)
+	}
 	if err == nil {
 		err = t.finish()
 	}
 	return t.result(), err
+}
+
+// examine passes the model to Options.Examine.
+func (t *trainer) examine(ctx context.Context) error {
+	if t.Examine == nil || !t.leads() {
+		return nil
+	}
+	return t.Examine(ctx, t.state.Step, &vlm.Runner{Model: t.model, Processor: t.processor, Device: t.Device})
 }
 
 func (t *trainer) note(format string, args ...any) {
@@ -205,6 +222,9 @@ func (t *trainer) free() {
 
 func (t *trainer) run(ctx context.Context) error {
 	if err := t.announce(); err != nil {
+		return err
+	}
+	if err := t.examine(ctx); err != nil {
 		return err
 	}
 	if m := t.mixing(); t.Recipe.Shuffle && m.Windows > 1 {
@@ -303,7 +323,7 @@ func (t *trainer) step(ctx context.Context, steps <-chan loader.Loaded) (m StepM
 	t.state.Tokens += sum.Tokens
 	m.Tokens, m.TokensPerS, m.ImagesPerS, m.RankTokensPerS = t.state.Tokens, float64(sum.Tokens), float64(sum.Images), sum.rates
 	m.LR, _ = t.rate(vlm.GroupDecoder, m.Step)
-	if m.Step == 1 && t.writes() {
+	if m.Step == 1 && t.leads() {
 		return m, t.checkGradients(ctx, sum.Images, sum.Clips)
 	}
 	return m, nil

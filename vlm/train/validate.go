@@ -44,7 +44,7 @@ func (t *trainer) validate(ctx context.Context) error {
 		}
 	}
 	t.state.ValStep, t.state.ValLoss = m.Step, jsonfloat.Float(m.ValLoss)
-	if !t.writes() {
+	if !t.leads() {
 		return nil
 	}
 	defer t.World.Pause()()
@@ -92,6 +92,9 @@ func (t *trainer) validationLoss(ctx context.Context, pixels func(b *loader.Batc
 
 // plot draws loss.png. Failure does not end the run and is reported once.
 func (t *trainer) plot() {
+	if !t.writes() {
+		return
+	}
 	err := plotLoss(filepath.Join(t.Out, "loss.png"), t.metrics)
 	if err != nil && !t.plotFailed {
 		t.warn("cannot draw loss.png: %v; retrying after the next validation", err)

@@ -16,9 +16,7 @@ import (
 	"syscall/js"
 
 	"patchwork/engine"
-	"patchwork/engine/browser"
-	"patchwork/engine/cpu"
-	"patchwork/shaders"
+	"patchwork/tools/vlmtool/internal/inpage"
 	"patchwork/tools/vlmtool/internal/serve"
 	"patchwork/vlm"
 	"patchwork/vlm/pretrained"
@@ -27,7 +25,7 @@ import (
 
 func main() {
 	if err := run(); err != nil {
-		post(map[string]any{"kind": "failed", "message": err.Error()})
+		inpage.PostError(err)
 	}
 }
 
@@ -49,15 +47,14 @@ func readOptions() options {
 
 func run() error {
 	o := readOptions()
-	dev, reason, err := open(o.device)
+	dev, reason, err := inpage.Open(o.device)
 	if err != nil {
 		return err
 	}
 	if err := probe(dev, o.memory); err != nil {
 		return err
 	}
-	info := dev.Info()
-	post(map[string]any{"kind": "device", "device": info.Device, "name": info.Name, "hardware": info.Hardware(), "reason": reason})
+	inpage.PostDevice(dev, reason)
 	if err := download(); err != nil {
 		return err
 	}
@@ -66,7 +63,7 @@ func run() error {
 		return err
 	}
 	scheduler, err := schedule.NewBatched(model, schedule.Options{Parallel: 1, Queue: 4, Context: o.context, Reopen: func() (*vlm.Runner, error) {
-		again, _, err := open(o.device)
+		again, _, err := inpage.Open(o.device)
 		if err != nil {
 			return nil, err
 		}
@@ -77,29 +74,8 @@ func run() error {
 	}
 	defer scheduler.Close()
 	answer(serve.Handler(o.id, model, scheduler))
-	post(map[string]any{"kind": "ready", "memory": scheduler.Stats().MemoryBytes})
+	inpage.Post(map[string]any{"kind": "ready", "memory": scheduler.Stats().MemoryBytes})
 	select {}
-}
-
-// open opens a device by name. Of "auto", the reason is why it is not WebGPU: a GPU in software
-// is slower than the CPU backend.
-func open(name string) (dev engine.Device, reason string, err error) {
-	if name == "cpu" {
-		return cpu.Open(1), "", nil
-	}
-	dev, err = browser.Open()
-	switch {
-	case name == "webgpu":
-		return dev, "", err
-	case errors.Is(err, engine.ErrNoDevice), errors.Is(err, engine.ErrUnsupported):
-		return cpu.Open(1), err.Error(), nil
-	case err != nil:
-		return nil, "", err
-	case dev.Info().Class == shaders.Software:
-		reason = fmt.Sprintf("the browser runs WebGPU in software (%s)", dev.Info().Name)
-		return cpu.Open(1), reason, dev.Close()
-	}
-	return dev, "", nil
 }
 
 // load loads the model with its weights as they are in the file.
@@ -160,6 +136,3 @@ func answer(h http.Handler) {
 		return nil
 	}))
 }
-
-// post sends the page a message.
-func post(message map[string]any) { js.Global().Call("postMessage", message) }

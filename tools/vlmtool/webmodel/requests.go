@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"syscall/js"
+
+	"patchwork/tools/vlmtool/internal/inpage"
 )
 
 // requests are the page's requests that are being answered.
@@ -31,7 +33,7 @@ func (r *requests) serve(ctx context.Context, id int, method, path string, body 
 	defer func() {
 		r.abort(id)
 		w.WriteHeader(http.StatusOK)
-		post(map[string]any{"kind": "end", "id": id})
+		inpage.Post(map[string]any{"kind": "end", "id": id})
 	}()
 	request, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
 	if err != nil {
@@ -71,14 +73,14 @@ func (w *response) WriteHeader(status int) {
 	for name := range w.header {
 		headers[name] = w.header.Get(name)
 	}
-	post(map[string]any{"kind": "head", "id": w.id, "status": status, "headers": headers})
+	inpage.Post(map[string]any{"kind": "head", "id": w.id, "status": status, "headers": headers})
 }
 
 func (w *response) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	data := js.Global().Get("Uint8Array").New(len(p))
 	js.CopyBytesToJS(data, p)
-	post(map[string]any{"kind": "data", "id": w.id, "data": data})
+	inpage.Post(map[string]any{"kind": "data", "id": w.id, "data": data})
 	return len(p), nil
 }
 
