@@ -39,7 +39,7 @@ demo: ## train from scratch on images of shapes and write demo/index.html
 			> $(DEMO)/eval-$$control.jsonl || exit; \
 	done
 	@$(DEMO_BIN)/demoreport $(DEMO)
-	@$(DEMO_BIN)/vlmtool export --quiet --web --model $(DEMO)/model --example $(DEMO)/example.png --out $(DEMO)/web
+	@$(DEMO_BIN)/vlmtool export --quiet --web --training-page --model $(DEMO)/model --example $(DEMO)/example.png --out $(DEMO)/web
 	@echo "Or ask it on a web page in which it runs: bin/vlmtool web $(DEMO)/web"
 
 # What the model hears is in tools/wordsdata: words, voices and which of them are held out.
@@ -229,7 +229,7 @@ chat-screenshot: build ## take docs/chat.png of the chat page, with the demo's m
 .PHONY: web-screenshot
 web-screenshot: build ## take docs/web.png of the demo's site (after make demo; needs chromium)
 	@test -d $(DEMO)/web || { echo "no $(DEMO)/web: run make demo first"; exit 1; }
-	@$(GO) run ./tools/docs/chatshot --site $(DEMO)/web --image $(DEMO)/example.png --height 520 --out docs/web.png
+	@$(GO) run ./tools/docs/chatshot --site $(DEMO)/web --image $(DEMO)/example.png --height 560 --question "what color is the triangle?" --word blue --out docs/web.png
 
 # The figures of docs/how-it-works.md, from the model of `make demo`.
 FIGURES := docs/how-it-works

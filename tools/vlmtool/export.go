@@ -72,8 +72,8 @@ q8_0 for q4_k, q5_k and q6_k.`,
 			if site.on {
 				return site.run(c.Context(), a, *o, format, check)
 			}
-			if a.Changed("context") || a.Changed("example") {
-				return usage.Errorf("--context and --example are for --web")
+			if a.Changed("context") || a.Changed("example") || a.Changed("training-page") {
+				return usage.Errorf("--context, --example and --training-page are for --web")
 			}
 			if err := checkFormat(a, o, format); err != nil {
 				return err
@@ -94,6 +94,7 @@ q8_0 for q4_k, q5_k and q6_k.`,
 	cli.Group(c, "A web page", func(s *pflag.FlagSet) {
 		s.BoolVar(&site.on, "web", false, "write a folder of static files in which the model runs in the visitor's browser; --quantize is q8_0 by default, and that of a GGUF file")
 		s.StringArrayVar(&site.examples, "example", nil, "with --web: offer the visitor the image in `FILE`, to begin with; may be repeated")
+		s.BoolVar(&site.training, "training-page", false, "with --web: add a page on which the visitor's browser trains the demo's model from random numbers")
 		s.IntVar(&site.context, "context", 2048, "with --web: give a prompt and its answer at most `N` tokens together")
 	})
 	cli.Group(c, "What it costs", func(s *pflag.FlagSet) {

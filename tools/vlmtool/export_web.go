@@ -17,6 +17,7 @@ type webExport struct {
 	on       bool
 	context  int // tokens
 	examples []string
+	training bool
 }
 
 // webResult is its line of JSON.
@@ -40,7 +41,7 @@ func (f *webExport) run(ctx context.Context, a *cli.App, o pretrained.ExportOpti
 	case f.context < 2:
 		return usage.Errorf("--context cannot be %d, want 2 or more", f.context)
 	}
-	site, err := web.Export(ctx, web.Options{ExportOptions: o, Context: f.context, Examples: f.examples})
+	site, err := web.Export(ctx, web.Options{ExportOptions: o, Context: f.context, Examples: f.examples, Training: f.training})
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	pretrained.ExportOptions
 	Context  int      // tokens of a prompt and its answer; the model may have fewer
 	Examples []string // files of images that the page offers to begin with
+	Training bool     // add the page on which the visitor's browser trains the demo's model
 }
 
 // pieceBytes is the largest piece of the weights: what static hosts and browsers' caches take.
@@ -92,7 +93,7 @@ func export(ctx context.Context, o Options, dir string) (Site, error) {
 	if err != nil {
 		return Site{}, err
 	}
-	all := manifest{ID: name(o.Model), MemoryBytes: m.WeightBytes() + rest.Total(), Context: context}
+	all := manifest{ID: name(o.Model), MemoryBytes: m.WeightBytes() + rest.Total(), Context: context, Training: o.Training}
 	if all.Pieces, err = split(file, dir); err != nil {
 		return Site{}, err
 	}

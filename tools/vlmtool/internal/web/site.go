@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -44,6 +45,7 @@ type manifest struct {
 	Context     int      `json:"context"`      // tokens of a prompt and its answer
 	Pieces      []piece  `json:"pieces"`
 	Examples    []string `json:"examples,omitempty"` // files of images
+	Training    bool     `json:"training,omitempty"` // there is train.html
 }
 
 // piece is a part of the model's GGUF file.
@@ -72,6 +74,13 @@ func writeSite(dir string, m manifest) error {
 	}
 	if files["offline.js"], err = offline(files); err != nil {
 		return err
+	}
+	if m.Training { // not for offline use: it is as large as the rest
+		training, err := TrainPage()
+		if err != nil {
+			return err
+		}
+		maps.Copy(files, training)
 	}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {

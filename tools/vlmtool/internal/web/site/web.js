@@ -114,6 +114,12 @@ async function start() {
     card.remove();
     welcome.hidden = false;
     offer(manifest.examples ?? []);
+    if (manifest.training) {
+      const line = element("p", "or"), link = element("a", "", "watch a model like it learn");
+      link.href = "train.html";
+      line.append("Or ", link, " in this browser.");
+      welcome.append(line);
+    }
     composer.inert = false;
     document.getElementById("text").focus();
   };
