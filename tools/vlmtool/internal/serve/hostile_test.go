@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,44 @@ func TestHostile(t *testing.T) {
 	if left := s.bodies.left; left != maxBodies {
 		t.Errorf("%d bytes of bodies are not given back", maxBodies-left)
 	}
+}
+
+// TestWrongTypes gives every parameter, on both paths, a value of every type that it cannot have, and the
+// request is refused with the parameter's name.
+func TestWrongTypes(t *testing.T) {
+	s := tiny(t)
+	values := map[string]string{"boolean": "true", "string": `"x"`, "integer": "1", "fraction": "0.5", "array": "[true]", "object": `{"x":"y"}`}
+	both := map[string][]string{ // the types that they can have
+		"model": {"string"}, "max_tokens": {"integer"}, "temperature": {"integer", "fraction"}, "top_p": {"integer", "fraction"}, "top_k": {"integer"},
+		"seed": {"integer"}, "stop": {"string"}, "n": {"integer"}, "stream": {"boolean"}, "stream_options": {"object"}, "presence_penalty": {"integer", "fraction"},
+		"frequency_penalty": {"integer", "fraction"}, "repetition_penalty": {"integer", "fraction"}, "logit_bias": {}, "user": {"string"},
+	}
+	chat := map[string][]string{
+		"messages": {}, "max_completion_tokens": {"integer"}, "logprobs": {"boolean"}, "top_logprobs": {"integer"}, "response_format": {}, "tools": {},
+		"modalities": {}, "chat_template_kwargs": {"object"},
+	}
+	requests := 0
+	try := func(path, rest string, parameters map[string][]string) {
+		for name, can := range parameters {
+			for kind, value := range values {
+				if slices.Contains(can, kind) {
+					continue
+				}
+				requests++
+				w := s.send("POST", path, `{`+rest+fmt.Sprintf(`,%q:%s}`, name, value)) // of a name that is given twice, the last counts
+				if w.Code != 400 && (name != "model" || w.Code != 404) || !strings.Contains(w.Body.String(), `"param":"`+name) {
+					t.Errorf("%s, %s is %s: %d %.200s", path, name, value, w.Code, w.Body)
+				}
+			}
+		}
+	}
+	try(chatPath, `"messages":[{"role":"user","content":"hi"}],"max_tokens":1`, both)
+	try(chatPath, `"messages":[{"role":"user","content":"hi"}],"max_tokens":1`, chat)
+	try(textPath, `"prompt":"hi","max_tokens":1`, both)
+	if requests < 150 {
+		t.Errorf("%d requests, want more", requests)
+	}
+	s.chat(t, question("what color is the shape?"))
 }
 
 // TestLargeBodies: a body above the limit is refused, and bodies that are too large together wait.

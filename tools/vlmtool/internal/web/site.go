@@ -28,8 +28,20 @@ var siteFiles embed.FS
 //go:embed program
 var programFiles embed.FS
 
-// program are the files of folder program that a site needs.
-var program = []string{"browser.js", "program.bin", "simd.js", "wasm_exec.js"}
+// programs returns a program of the folder program and the scripts that start it, by name.
+func programs(name string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, name := range []string{name, "browser.js", "simd.js", "wasm_exec.js"} {
+		data, err := programFiles.ReadFile("program/" + name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, ErrNoProgram
+		} else if err != nil {
+			return nil, err
+		}
+		files[name] = data
+	}
+	return files, nil
+}
 
 // ErrNoProgram reports a vlmtool that was built without the program for pages.
 var ErrNoProgram = errors.New("this vlmtool was built without the program for web pages; make builds one that has it")
@@ -92,15 +104,9 @@ func writeSite(dir string, m manifest) error {
 
 // shared are the files that all sites have, those of the chat page included.
 func shared() (map[string][]byte, error) {
-	files := map[string][]byte{}
-	for _, name := range program {
-		data, err := programFiles.ReadFile("program/" + name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, ErrNoProgram
-		} else if err != nil {
-			return nil, err
-		}
-		files[name] = data
+	files, err := programs("program.bin")
+	if err != nil {
+		return nil, err
 	}
 	for _, from := range []fs.FS{sub(siteFiles, "site"), serve.Page()} {
 		err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"embed"
-	"errors"
 	"io/fs"
 	"path"
 
@@ -12,21 +11,12 @@ import (
 //go:embed train
 var trainFiles embed.FS
 
-// trainProgram are the files of folder program that the page of training needs.
-var trainProgram = []string{"browser.js", "train.bin", "simd.js", "wasm_exec.js"}
-
 // TrainPage returns the files, by name, of the page train.html, on which the visitor's browser trains
 // the demo's model.
 func TrainPage() (map[string][]byte, error) {
-	files := map[string][]byte{}
-	for _, name := range trainProgram {
-		data, err := programFiles.ReadFile("program/" + name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, ErrNoProgram
-		} else if err != nil {
-			return nil, err
-		}
-		files[name] = data
+	files, err := programs("train.bin")
+	if err != nil {
+		return nil, err
 	}
 	from := sub(trainFiles, "train")
 	names, err := fs.Glob(from, "*")
