@@ -1,6 +1,7 @@
 package shaders
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -65,11 +66,11 @@ func namesOfFunctions(text string) map[string][]string {
 }
 
 // ShareBinding changes a WGSL text so that the load and store functions of a binding use the array of
-// another one, with elements of the same type. The binding's declaration is removed.
-func ShareBinding(text, name, with string) string {
+// another one, whose elements are vectors of so many of its own: 1 where the types are the same. The
+// binding's declaration is removed.
+func ShareBinding(text, name, with string, parts uint64) string {
 	declaration := regexp.MustCompile(`@group\(0\) @binding\(\d+\) var<storage, \w+> ` + name + `: .*\n`)
 	text = declaration.ReplaceAllString(text, "")
-	access := regexp.MustCompile(`\b` + name + `\[`)
 	functions := regexp.MustCompile(`fn (?:load|store)[48v]?_` + name + `\(.*\{`)
 	var w strings.Builder
 	for {
@@ -81,7 +82,19 @@ func ShareBinding(text, name, with string) string {
 		body := strings.IndexByte(text[at[0]:], '{') + at[0] + 1
 		end := body + closing(text[body:])
 		w.WriteString(text[:body])
-		w.WriteString(access.ReplaceAllString(text[body:end], with+"["))
+		w.WriteString(shareAccess(text[body:end], name, with, parts))
 		text = text[end:]
 	}
+}
+
+// shareAccess is ShareBinding in the body of a function.
+func shareAccess(body, name, with string, parts uint64) string {
+	access := regexp.MustCompile(`\b` + name + `\[([^\[\]]*)\]`)
+	return access.ReplaceAllStringFunc(body, func(element string) string {
+		index := access.FindStringSubmatch(element)[1]
+		if parts == 1 {
+			return with + "[" + index + "]"
+		}
+		return fmt.Sprintf("%s[(%s) / %du][(%s) %% %du]", with, index, parts, index, parts)
+	})
 }

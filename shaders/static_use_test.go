@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -54,8 +55,15 @@ fn load4_b(i: u32, n: u32) -> vec4<f32> {
 fn store_b(i: u32, value: f32) { a[i] = value; }
 fn main() { var b: array<f32, 2>; b[0] = load_a(0u) + load_b(0u); }
 `
-	if got := ShareBinding(text, "b", "a"); got != want {
+	if got := ShareBinding(text, "b", "a", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	vectors := strings.Replace(strings.ReplaceAll(want, "a[i + 1u]", "a[(i + 1u) / 4u][(i + 1u) % 4u]"), "a[i], select", "a[(i) / 4u][(i) % 4u], select", 1)
+	for _, verb := range []string{"fn load_b(i: u32) -> f32 { return ", "value: f32) { "} {
+		vectors = strings.Replace(vectors, verb+"a[i]", verb+"a[(i) / 4u][(i) % 4u]", 1)
+	}
+	if got := ShareBinding(text, "b", "a", 4); got != vectors {
+		t.Errorf("in vectors of four: got\n%s\nwant\n%s", got, vectors)
 	}
 }
 

@@ -12,4 +12,4 @@ export CHROMIUM
 mkdir -p out
 go build -o out/browserexec ./tools/browserexec
 GOOS=js GOARCH=wasm go vet ./engine/browser ./tools/vlmtool/webmodel
-GOOS=js GOARCH=wasm go test -short -timeout 30m -exec "$PWD/out/browserexec" "${@:--run=TestShaders|TestDevice/(Programs|Errors|BeyondLimit)}" ./engine/browser
+GOOS=js GOARCH=wasm go test -short -timeout 30m -exec "$PWD/out/browserexec" "${@:--run=TestShaders|TestLost|TestDevice/(Programs|Errors|BeyondLimit)}" ./engine/browser

@@ -3,6 +3,7 @@
 package browser
 
 import (
+	"errors"
 	"testing"
 
 	"patchwork/engine"
@@ -23,4 +24,29 @@ func TestDevice(t *testing.T) {
 		}
 		return d
 	})
+}
+
+// TestLost destroys the device as a browser does when its driver fails: every call says so.
+func TestLost(t *testing.T) {
+	d, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := d.Allocate(1024, "a buffer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.device.Call("destroy")
+	for i, call := range []func() error{
+		func() error { return d.Read(m, 0, make([]byte, 16)) },
+		func() error { return d.Write(m, 0, make([]byte, 16)) },
+		func() error { _, err := d.Allocate(16, "another"); return err },
+	} {
+		if err := call(); !errors.Is(err, engine.ErrDeviceLost) {
+			t.Errorf("call %d: %v, want that the device is lost", i, err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall/js"
+	"time"
 
 	"patchwork/engine"
 	"patchwork/shaders"
@@ -27,8 +28,9 @@ type Device struct {
 	fetches   []fetch
 	closed    bool
 
-	lost  error // the error that lost the device
-	fault error // the first uncaptured error since uncaught was called
+	lost  error         // the error that lost the device
+	gone  chan struct{} // closed then
+	fault error         // the first uncaptured error since uncaught was called
 
 	onLost, onFault js.Func
 
@@ -60,7 +62,7 @@ func open() (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{info: describe(adapter), live: map[releaser]struct{}{}, pipelines: newPipelines()}
+	d := &Device{info: describe(adapter), live: map[releaser]struct{}{}, pipelines: newPipelines(), gone: make(chan struct{})}
 	if d.device, err = requestDevice(adapter, d.info.Features); err != nil {
 		return nil, fmt.Errorf("%s (%s): %w: %w", d.info.Device, d.info.Name, err, engine.ErrUnsupported)
 	}
@@ -104,8 +106,24 @@ func (d *Device) usable() error {
 func (d *Device) fail(err error) error {
 	if d.lost == nil {
 		d.lost = fmt.Errorf("%s: %w", d.info.Device, err)
+		close(d.gone)
 	}
 	return d.lost
+}
+
+// lossTime is how long after a failed call the loss of the device that caused it may be reported.
+const lossTime = 100 * time.Millisecond
+
+// cause is the reason why a call failed: the loss of the device, where there was one.
+func (d *Device) cause(err error) error {
+	select {
+	case <-d.gone:
+	case <-time.After(lossTime):
+	}
+	if fault := d.uncaught(); fault != nil {
+		return fault
+	}
+	return fmt.Errorf("%s: %w", d.info.Device, err)
 }
 
 // faultOf converts an error object of WebGPU.
@@ -133,8 +151,10 @@ func (d *Device) wait(ctx context.Context) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	if _, err := watch(d.queue.Call("onSubmittedWorkDone")).wait(ctx); err != nil {
-		return err
+	if _, err := watch(d.queue.Call("onSubmittedWorkDone")).wait(ctx); ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		return d.cause(err)
 	}
 	return d.uncaught()
 }
@@ -154,16 +174,16 @@ func (d *Device) scoped(f func()) error {
 	for _, scope := range scopes {
 		switch fault, err := scope.wait(context.Background()); {
 		case err != nil:
-			found = err // the device is lost
+			found = d.cause(err) // the device is lost
 		case !fault.IsNull():
 			found = d.faultOf(fault)
 		}
 	}
-	if d.lost != nil {
+	switch {
+	case d.lost != nil:
 		return d.lost
-	}
-	if thrown != nil {
-		return fmt.Errorf("%s: %w", d.info.Device, thrown)
+	case thrown != nil:
+		return d.cause(thrown)
 	}
 	return found
 }

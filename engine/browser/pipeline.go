@@ -102,12 +102,12 @@ func (p *pipelines) layout(d *Device, k *shaders.Kernel, c *call, storage []int)
 }
 
 // access tells of each storage binding of a call whether it is declared for reading, 'r', or
-// for reading and writing, 'w', or has no declaration, since it is the same range as an earlier
-// binding: that one's letter, 'A' for the first.
+// for reading and writing, 'w', or has no declaration, since it is the same range as another
+// binding, whose array it uses: that one's letter, 'A' for the first.
 type access string
 
-// shares returns the earlier binding that binding i is the same range as.
-func (a access) shares(i int) (earlier int, ok bool) { return int(a[i]) - 'A', a[i] <= 'Z' }
+// shares returns the other binding whose array binding i uses.
+func (a access) shares(i int) (other int, ok bool) { return int(a[i]) - 'A', a[i] <= 'Z' }
 
 // accessOf declares a binding read-only where WebGPU allows it, so that its compiler may
 // take what is read for uniform: not where the call also writes to the same buffer, even in
@@ -127,14 +127,22 @@ func accessOf(k *shaders.Kernel, v *shaders.Variant, views []engine.ResolvedView
 		}
 		all = append(all, mode)
 	}
-	for i, v1 := range views {
-		for j, v2 := range views[:i] {
-			if v1 == v2 && v1.Bytes > 0 && all[i] == 'w' && all[j] == 'w' && k.ElementType(v, i) == k.ElementType(v, j) {
-				all[i] = byte('A' + j)
+	lends := make([]bool, len(all))
+	for i, one := range views {
+		for j, other := range views {
+			if i != j && one == other && one.Bytes > 0 && all[i] == 'w' && all[j] == 'w' && !lends[i] && canShare(k, v, i, j, one.Bytes) {
+				all[i], lends[j] = byte('A'+j), true
 			}
 		}
 	}
 	return access(all)
+}
+
+// canShare reports whether binding i can use the array of binding j, which has the same bytes: if the
+// types are the same, or if i is only read and j has vectors of its type.
+func canShare(k *shaders.Kernel, v *shaders.Variant, i, j int, bytes int64) bool {
+	one, other := k.ElementType(v, i), k.ElementType(v, j)
+	return one == other || k.Bindings[i].Access == shaders.Read && strings.HasSuffix(other, "<"+one+">") && bytes%int64(k.ElementBytes(v, j)) == 0
 }
 
 func (a access) kind(i int) string {
@@ -144,11 +152,11 @@ func (a access) kind(i int) string {
 	return "storage"
 }
 
-// declare changes the declarations of a kernel's WGSL text to the access.
-func (a access) declare(k *shaders.Kernel, text string) string {
+// declare changes the declarations of a variant's WGSL text to the access.
+func (a access) declare(k *shaders.Kernel, v *shaders.Variant, text string) string {
 	for i := range a {
-		if earlier, ok := a.shares(i); ok {
-			text = shaders.ShareBinding(text, k.Bindings[i].Name, k.Bindings[earlier].Name)
+		if j, ok := a.shares(i); ok {
+			text = shaders.ShareBinding(text, k.Bindings[i].Name, k.Bindings[j].Name, k.ElementBytes(v, j)/k.ElementBytes(v, i))
 		}
 		if a[i] == 'w' {
 			before := fmt.Sprintf("@binding(%d) var<storage, read", shaders.FirstStorageBinding+i)
@@ -173,7 +181,7 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 	if err != nil {
 		return nil, err
 	}
-	text = c.access.declare(k, shaders.Unroll(text))
+	text = c.access.declare(k, c.Variant, shaders.Unroll(text))
 	storage, err := d.storage(k, c, text, entry)
 	if err != nil {
 		return nil, err

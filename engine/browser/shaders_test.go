@@ -22,7 +22,7 @@ func TestShaders(t *testing.T) {
 		for _, a := range []access{declared(k), access(strings.Repeat("w", len(k.Bindings)))} {
 			var module js.Value
 			err := d.scoped(func() {
-				module = d.device.Call("createShaderModule", map[string]any{"code": a.declare(k, text)})
+				module = d.device.Call("createShaderModule", map[string]any{"code": a.declare(k, v, text)})
 			})
 			if err != nil {
 				t.Errorf("%s (%s): %v", k.ID(v), a, compilation(module))
@@ -42,7 +42,7 @@ func TestStaticUse(t *testing.T) {
 			return
 		}
 		c := &call{Call: &gpu.Call{Variant: v, Params: make([]uint32, 64)}, access: declared(k)}
-		module := d.device.Call("createShaderModule", map[string]any{"code": c.access.declare(k, text)})
+		module := d.device.Call("createShaderModule", map[string]any{"code": c.access.declare(k, v, text)})
 		for _, pass := range v.Passes {
 			used := shaders.StaticUse(text, pass.EntryPoint())
 			for i, left := range used {

@@ -116,10 +116,7 @@ func (d *Device) WaitFetched() error {
 		d.fetches = d.fetches[1:]
 		if _, err := f.pending.wait(context.Background()); err != nil {
 			d.fetches = nil
-			if fault := d.uncaught(); fault != nil {
-				err = fault
-			}
-			return wrap("read", err)
+			return wrap("read", d.cause(err))
 		}
 		script.Call("read", f.from, 0, roundUp(f.skip+int64(len(f.data)), word), f.skip, pointer(f.data), len(f.data))
 		d.staging.give(f.from)

@@ -246,7 +246,7 @@ func testSharedBuffers(t *testing.T, dev engine.Device) {
 	}
 }
 
-// testSameView gives a kernel the same view for two bindings, beside others in the same arena.
+// testSameView gives a kernel the same view for three bindings, beside others in the same arena.
 func testSameView(t *testing.T, dev engine.Device) {
 	const n = 64
 	x, y := engine.NewBuffer("x", 4*n*n), engine.NewBuffer("y", 4*n*n)
@@ -256,13 +256,13 @@ func testSameView(t *testing.T, dev engine.Device) {
 	twice, square := p.Temp("twice", 4*n*n), p.Temp("square", 4*n*n)
 	add(p, n*n, x.View(), x.View(), twice.View())
 	p.Dispatch(shaders.MatMul, shaders.MatMulParams{
-		M: shaders.N(n), K: shaders.N(n), N: n, TransB: 1, LDA: n, LDB: n, LDC: n, Batch: 1, Alpha: 1,
-	}, twice.View(), twice.View(), engine.View{}, engine.View{}, square.View())
+		M: shaders.N(n), K: shaders.N(n), N: n, TransB: 1, LDA: n, LDB: n, LDC: n, Batch: 1, Alpha: 1, Residual: 1,
+	}, twice.View(), twice.View(), engine.View{}, twice.View(), square.View())
 	p.Dispatch(shaders.Copy, shaders.CopyParams{N: n * n}, square.View(), y.View())
 	mustRun(t, mustCompile(t, dev, p, nil), &noStep)
 	for i, got := range download(t, dev, y) {
-		if got != 16*n {
-			t.Fatalf("element %d of the square is %g, want %d", i, got, 16*n)
+		if got != 16*n+4 {
+			t.Fatalf("element %d of the square is %g, want %d", i, got, 16*n+4)
 		}
 	}
 }
