@@ -46,7 +46,7 @@ func TestTrainPage(t *testing.T) {
 	if points := page(`document.querySelector("#curve .each").getAttribute("points")`); len(strings.Fields(points)) != steps {
 		t.Errorf("the curve has points %q, want %d", points, steps)
 	}
-	if text := page(`document.getElementById("score").textContent`); !strings.Contains(text, "after 0 steps") || !strings.Contains(text, "after 8 steps") {
+	if text := page(`document.getElementById("score").textContent`); !strings.Contains(text, "untrained") || !strings.Contains(text, "after 8 steps") {
 		t.Errorf("the score is %q", text)
 	}
 	if text := page(`String(document.querySelectorAll("#examples li .when").length)`); text != "12" {

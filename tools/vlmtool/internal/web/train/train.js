@@ -89,8 +89,8 @@ const told = {
 
 // showScores shows the number of correct answers, and some answers.
 function showScores() {
-  const texts = scores.map(({ step, right, asked }) => `after ${step} steps ${right} of ${asked} (${Math.round(100 * right / asked)} %)`);
-  $("score").textContent = `Correct answers ${texts.join(", ")}.`;
+  const texts = scores.map(({ step, right, asked }) => `${right} of ${asked} (${Math.round(100 * right / asked)} %) ${step === 0 ? "untrained" : `after ${step} steps`}`);
+  $("score").textContent = `Correct answers: ${texts.join(", ")}.`;
   $("examples").replaceChildren(...scores[0].examples.map(({ png, question, truth }, i) => {
     const item = element("li"), image = element("img");
     image.alt = "";
@@ -142,10 +142,10 @@ function draw() {
   $("curve").replaceChildren(...parts);
 }
 
-// runningMean is over the last third of the steps so far, 20 at most.
+// runningMean is over the last tenth of all steps, 20 at most.
 function runningMean(values) {
   return values.map((_, i) => {
-    const last = values.slice(Math.max(0, i + 1 - Math.max(1, Math.min(20, Math.floor((i + 1) / 3)))), i + 1);
+    const last = values.slice(Math.max(0, i + 1 - Math.max(1, Math.min(20, Math.floor(steps / 10)))), i + 1);
     return last.reduce((sum, value) => sum + value, 0) / last.length;
   });
 }
