@@ -207,9 +207,7 @@ func (e *executable) walk(ctx context.Context, step *[shaders.StepWords]uint32, 
 	return e.host.runProgram(&e.spin, func() error {
 		begin := time.Now()
 		for i := range e.calls {
-			if oneThread {
-				runtime.Gosched() // to what would cancel ctx
-			}
+			letOthersRun() // such as what cancels ctx
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -114,11 +114,10 @@ func fit(ctx context.Context, dev engine.Device, o options, rows, held data.File
 	return err
 }
 
-// postStep sends the metrics of a step, and lets the worker be told to stop.
+// postStep sends the metrics of a step.
 func postStep(m train.StepMetrics) {
 	inpage.Post(map[string]any{
 		"kind": "step", "step": m.Step, "loss": float64(m.Loss), "seconds": m.Seconds, "images": m.ImagesPerS, "tokens": m.TokensPerS,
 		"memory": m.MemoryPeak,
 	})
-	inpage.Yield()
 }

@@ -45,18 +45,5 @@ func PostDevice(dev engine.Device, reason string) {
 // Post sends the page a message.
 func Post(message map[string]any) { js.Global().Call("postMessage", message) }
 
-// Yield lets the worker receive messages, which a program that does not wait for anything outside of
-// itself never does. A sleep would not do: while other goroutines work, it ends without that.
-func Yield() {
-	done := make(chan struct{})
-	wake := js.FuncOf(func(js.Value, []js.Value) any {
-		close(done)
-		return nil
-	})
-	defer wake.Release()
-	js.Global().Call("setTimeout", wake)
-	<-done
-}
-
 // PostError sends the page the error that ended the program.
 func PostError(err error) { Post(map[string]any{"kind": "failed", "message": err.Error()}) }

@@ -1,0 +1,6 @@
+//go:build !js
+
+package cpu
+
+// letOthersRun is for systems with one thread.
+func letOthersRun() {}
