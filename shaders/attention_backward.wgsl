@@ -1,8 +1,16 @@
 var<workgroup> ranges: array<vec4<i32>, 32>;     // visible to each query of the tile
 var<workgroup> lses: array<f32, 32>;
 var<workgroup> deltas_by: array<f32, 32>;
+var<workgroup> tile_ranges: vec4<i32>;
 var<workgroup> weights: array<vec4<f32>, 256>; // [32 rows][8], each 4 of the others
 var<workgroup> dscores: array<vec4<f32>, 256>;
+
+// The intervals of a tile of 32 queries, by way of shared memory, so that WGSL's rules
+// count them as the same for the whole workgroup: barriers depend on them.
+fn ranges_of_tile(batch: u32, tile: u32, local: u32) -> vec4<i32> {
+  if (local == 0u) { tile_ranges = ranges_from_scratch(batch, tile); }
+  return workgroupUniformLoad(&tile_ranges);
+}
 
 // Loads what the queries of a tile need into shared memory. No key is visible to those
 // past the end.

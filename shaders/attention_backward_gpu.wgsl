@@ -3,6 +3,14 @@
 var<workgroup> ranges: array<vec4<i32>, 32>; // of a tile of 32 queries
 var<workgroup> lses: array<f32, 32>;
 var<workgroup> deltas_by: array<f32, 32>;
+var<workgroup> tile_ranges: vec4<i32>;
+
+// The intervals of a tile of 32 queries, by way of shared memory, so that WGSL's rules
+// count them as the same for the whole workgroup: barriers depend on them.
+fn ranges_of_tile(batch: u32, tile: u32, local: u32) -> vec4<i32> {
+  if (local == 0u) { tile_ranges = ranges_from_scratch(batch, tile); }
+  return workgroupUniformLoad(&tile_ranges);
+}
 
 // delta = Σ dy·y of a query and a head, summed in the order of dy·vᵀ, from which it is
 // subtracted, so that with one key, where y = v, the difference is exactly 0.

@@ -25,12 +25,3 @@ fn ranges_from_scratch(batch: u32, tile: u32) -> vec4<i32> {
   let at = tile_at(batch, tile);
   return vec4<i32>(vec4<f32>(load_scratch(at), load_scratch(at + 1u), load_scratch(at + 2u), load_scratch(at + 3u)));
 }
-
-var<workgroup> tile_ranges: vec4<i32>;
-
-// The intervals of a tile of 32 queries, by way of shared memory, so that WGSL's rules
-// count them as the same for the whole workgroup: barriers depend on them.
-fn ranges_of_tile(batch: u32, tile: u32, local: u32) -> vec4<i32> {
-  if (local == 0u) { tile_ranges = ranges_from_scratch(batch, tile); }
-  return workgroupUniformLoad(&tile_ranges);
-}

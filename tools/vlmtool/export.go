@@ -56,8 +56,6 @@ embedder and the connector stay at f16. Rows that are no multiple of 256 get q5_
 q8_0 for q4_k, q5_k and q6_k.`,
 		Example: `  # one file of a quarter of the size
   vlmtool export --model demo/model --quantize q8_0 --out shapes.gguf
-  # a folder of half the size
-  vlmtool export --model demo/model --dtype bf16 --out model-bf16
   # a model with the adapter of a run in its matrices
   vlmtool export --merge --model smollm2 --adapter run/adapter --out merged
   # the decoder for transformers, and for llama.cpp

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -50,6 +51,14 @@ type pkg struct {
 	types *types.Package
 }
 
+// partOf reports whether a file belongs to the package on this system.
+func partOf(dir, name string) (bool, error) {
+	if strings.HasSuffix(name, "_test.go") {
+		return false, nil
+	}
+	return build.Default.MatchFile(dir, name)
+}
+
 // Load plants errors in every file of the package in dir with functions that kernels run on
 // the CPU. The last file has helpers of the others.
 func Load(dir string) ([]File, error) {
@@ -61,7 +70,9 @@ func Load(dir string) ([]File, error) {
 	}
 	var all []*ast.File
 	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
+		if ok, err := partOf(dir, name); err != nil {
+			return nil, err
+		} else if !ok {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, name))
