@@ -9,8 +9,8 @@ mkdir -p $into out
 program() {
 	CGO_ENABLED=0 GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o out/$1.wasm ./tools/vlmtool/$1
 	if [ ! -e $into/$2 ] || ! gzip -dc $into/$2 | cmp -s - out/$1.wasm; then
-		gzip -9nc out/$1.wasm > $into/$2.part
-		mv $into/$2.part $into/$2
+		gzip -9nc out/$1.wasm > out/$2
+		mv out/$2 $into/$2
 	fi
 }
 program webmodel program.bin

@@ -2,7 +2,7 @@
 
 // Webtrain trains the demo's model in a web page's worker, on WebGPU or else on the CPU: from random
 // weights, by the recipe of train --preset shapes, on images that it draws itself. It writes no
-// files. The worker, site/train-worker.js of package web, shows the page its messages:
+// files. The worker, train/train-worker.js of package web, shows the page its messages:
 //
 //	device  the device, see package inpage
 //	data    the numbers of images that were drawn
