@@ -27,7 +27,7 @@ func requestAdapter() (js.Value, error) {
 		return entry, err
 	}
 	options := map[string]any{"powerPreference": "high-performance"}
-	adapter, err := await(entry.Call("requestAdapter", options))
+	adapter, err := Await(entry.Call("requestAdapter", options))
 	if err != nil {
 		return adapter, fmt.Errorf("WebGPU: %w: %w", err, engine.ErrNoDevice)
 	}
@@ -53,7 +53,7 @@ func requestDevice(adapter js.Value, features []string) (js.Value, error) {
 	for _, f := range features {
 		required = append(required, f)
 	}
-	return await(adapter.Call("requestDevice", map[string]any{"requiredLimits": limits, "requiredFeatures": required}))
+	return Await(adapter.Call("requestDevice", map[string]any{"requiredLimits": limits, "requiredFeatures": required}))
 }
 
 // timestamps is the feature that Profile needs.

@@ -43,7 +43,7 @@ func (e *executable) binder() *binder {
 		b.span(e.Params, c.Block, c.BlockBytes())
 		b.span(e.Step, 0, gpu.StepBytes)
 		for j, v := range c.Views {
-			switch bytes := roundUp(v.Bytes, word); {
+			switch bytes := roundUp(v.Bytes, gpu.Word); {
 			case v.Bytes == 0: // a range of its own: two that are written must not overlap
 				b.span(e.device.dummy, int64(j)*engine.Alignment, engine.Alignment)
 			case v.Temp:

@@ -75,9 +75,8 @@ func (e *executable) build() error {
 		}
 	}
 	for i := range e.calls {
-		c, k := &e.calls[i], e.Plan.Dispatches[i].Kernel
-		for _, pass := range c.Variant.Passes {
-			if err := d.pipelines.finish(d, c.key(k, pass.EntryPoint())); err != nil {
+		for _, p := range e.calls[i].pipelines {
+			if err := d.finish(p); err != nil {
 				return e.InCall(i, err)
 			}
 		}

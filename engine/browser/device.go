@@ -6,12 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"syscall/js"
 	"time"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
@@ -69,7 +68,7 @@ func open() (*Device, error) {
 	d.queue = d.device.Get("queue")
 	d.onLost = js.FuncOf(func(_ js.Value, args []js.Value) any {
 		if !d.closed {
-			d.fail(fmt.Errorf("%w: %w", errors.New(oneLine(args[0].Get("message").String())), engine.ErrDeviceLost))
+			d.fail(fmt.Errorf("%w: %w", errors.New(gpu.OneLine(args[0].Get("message").String())), engine.ErrDeviceLost))
 		}
 		return nil
 	})
@@ -203,13 +202,4 @@ func (d *Device) Close() error {
 	d.device.Call("destroy")
 	d.onFault.Release() // onLost is called once more
 	return nil
-}
-
-// oneLine is a message of the browser without its line ends.
-func oneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
-	}
-	return strings.Join(slices.DeleteFunc(lines, func(s string) bool { return s == "" }), "; ")
 }

@@ -26,9 +26,6 @@ const (
 	readUsage    = usageMapRead | usageCopyDst
 )
 
-// word is the unit of WebGPU's copies, in bytes.
-const word = 4
-
 // memory is one buffer.
 type memory struct {
 	device *Device // nil once freed
@@ -81,7 +78,7 @@ func (d *Device) allocate(size int64, what string, usage int) (*memory, error) {
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size, Available: limit}
 	}
 	var buffer js.Value
-	err := d.scoped(func() { buffer = d.newBuffer(roundUp(size, word), usage) })
+	err := d.scoped(func() { buffer = d.newBuffer(roundUp(size, gpu.Word), usage) })
 	if errors.Is(err, engine.ErrOutOfMemory) {
 		return nil, &engine.OutOfMemoryError{Device: d.info.Device, What: what, Asked: size}
 	}

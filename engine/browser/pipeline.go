@@ -31,6 +31,7 @@ type pipelineKey struct{ id, entry, access string }
 
 // pipeline is an entry point, which the browser compiles beside the program.
 type pipeline struct {
+	key     pipelineKey
 	layout  *layout
 	pending promised
 	module  js.Value
@@ -166,14 +167,9 @@ func (a access) declare(k *shaders.Kernel, v *shaders.Variant, text string) stri
 	return text
 }
 
-// key names the pipeline of a pass of the call.
-func (c *call) key(k *shaders.Kernel, entry string) pipelineKey {
-	return pipelineKey{k.ID(c.Variant), entry, string(c.access)}
-}
-
 // start returns an entry point of a variant; the browser begins to compile it unless it has.
 func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (*pipeline, error) {
-	key := c.key(k, entry)
+	key := pipelineKey{k.ID(c.Variant), entry, string(c.access)}
 	if made := p.made[key]; made != nil {
 		return made, nil
 	}
@@ -186,7 +182,7 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 	if err != nil {
 		return nil, err
 	}
-	made := &pipeline{layout: p.layout(d, k, c, storage)}
+	made := &pipeline{key: key, layout: p.layout(d, k, c, storage)}
 	err = try(func() {
 		made.module = d.device.Call("createShaderModule", map[string]any{"label": key.id, "code": text})
 		made.pending = watch(d.device.Call("createComputePipelineAsync", map[string]any{
@@ -201,8 +197,7 @@ func (p *pipelines) start(d *Device, k *shaders.Kernel, c *call, entry string) (
 }
 
 // finish waits until a pipeline is compiled.
-func (p *pipelines) finish(d *Device, key pipelineKey) error {
-	made := p.made[key]
+func (d *Device) finish(made *pipeline) error {
 	if made.pending == nil {
 		return nil
 	}
@@ -212,17 +207,17 @@ func (p *pipelines) finish(d *Device, key pipelineKey) error {
 		made.pending, made.module = nil, js.Undefined()
 		return nil
 	}
-	delete(p.made, key)
+	delete(d.pipelines.made, made.key)
 	d.fault = nil // the same error, of the module
 	if d.lost != nil {
 		return d.lost
 	}
-	return fmt.Errorf("kernel %s: %w%s", key.id, err, compilation(made.module))
+	return fmt.Errorf("kernel %s: %w%s", made.key.id, err, compilation(made.module))
 }
 
 // compilation is what the compiler says of a module, with lines of its text.
 func compilation(module js.Value) string {
-	info, err := await(module.Call("getCompilationInfo"))
+	info, err := Await(module.Call("getCompilationInfo"))
 	if err != nil {
 		return ""
 	}
@@ -230,7 +225,7 @@ func compilation(module js.Value) string {
 	messages := info.Get("messages")
 	for i := range messages.Length() {
 		m := messages.Index(i)
-		fmt.Fprintf(&all, "; line %d: %s", m.Get("lineNum").Int(), oneLine(m.Get("message").String()))
+		fmt.Fprintf(&all, "; line %d: %s", m.Get("lineNum").Int(), gpu.OneLine(m.Get("message").String()))
 	}
 	return all.String()
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"syscall/js"
 	"unsafe"
+
+	"patchwork/engine/gpu"
 )
 
 // try calls f and returns what it throws.
@@ -27,9 +29,9 @@ func try(f func()) (err error) {
 // reason is what was thrown, or what a promise was rejected with, as an error.
 func reason(v js.Value) error {
 	if v.Type() == js.TypeObject && v.Get("message").Type() == js.TypeString {
-		return errors.New(oneLine(v.Get("message").String()))
+		return errors.New(gpu.OneLine(v.Get("message").String()))
 	}
-	return errors.New(oneLine(js.Global().Call("String", v).String()))
+	return errors.New(gpu.OneLine(js.Global().Call("String", v).String()))
 }
 
 // promised is the outcome of a promise: a value is sent once it is settled.
@@ -66,8 +68,8 @@ func (p promised) wait(ctx context.Context) (js.Value, error) {
 	}
 }
 
-// await waits for a promise.
-func await(promise js.Value) (js.Value, error) {
+// Await waits for a promise.
+func Await(promise js.Value) (js.Value, error) {
 	o := <-watch(promise)
 	return o.value, o.err
 }

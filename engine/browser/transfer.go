@@ -31,18 +31,11 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	if err != nil || len(data) == 0 {
 		return wrap("write", err)
 	}
-	first, end := offset/word*word, roundUp(offset+int64(len(data)), word)
-	if first != offset || end != offset+int64(len(data)) {
-		whole := make([]byte, end-first)
-		if err := d.Read(m, first, whole[:min(word, mine.size-first)]); err != nil {
-			return wrap("write", err)
-		}
-		last := end - word
-		if err := d.Read(m, last, whole[last-first:][:min(word, mine.size-last)]); err != nil {
-			return wrap("write", err)
-		}
-		copy(whole[offset-first:], data)
-		offset, data = first, whole
+	offset, data, err = gpu.WholeWords(offset, data, func(at int64, word []byte) error {
+		return d.Read(m, at, word[:min(int64(len(word)), mine.size-at)])
+	})
+	if err != nil {
+		return wrap("write", err)
 	}
 	for len(data) > 0 {
 		n := min(len(data), chunkBytes)
@@ -63,7 +56,7 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 // Read copies memory at a byte offset into data, after every earlier Run.
 func (d *Device) Read(m engine.Memory, offset int64, data []byte) error {
 	for len(data) > 0 {
-		n := min(int64(len(data)), offset/word*word+chunkBytes-offset)
+		n := min(int64(len(data)), offset/gpu.Word*gpu.Word+chunkBytes-offset)
 		if err := d.Fetch(m, offset, data[:n]); err != nil {
 			return err
 		}
@@ -93,8 +86,8 @@ func (d *Device) Fetch(m engine.Memory, offset int64, data []byte) error {
 	if len(data) > chunkBytes {
 		return d.Read(m, offset, data)
 	}
-	first := offset / word * word
-	size := roundUp(offset+int64(len(data)), word) - first
+	first := offset / gpu.Word * gpu.Word
+	size := roundUp(offset+int64(len(data)), gpu.Word) - first
 	f := fetch{from: d.staging.take(d, size), skip: offset - first, data: data}
 	err = try(func() {
 		encoder := d.device.Call("createCommandEncoder")
@@ -118,7 +111,7 @@ func (d *Device) WaitFetched() error {
 			d.fetches = nil
 			return wrap("read", d.cause(err))
 		}
-		script.Call("read", f.from, 0, roundUp(f.skip+int64(len(f.data)), word), f.skip, pointer(f.data), len(f.data))
+		script.Call("read", f.from, 0, roundUp(f.skip+int64(len(f.data)), gpu.Word), f.skip, pointer(f.data), len(f.data))
 		d.staging.give(f.from)
 	}
 	return d.uncaught()

@@ -11,6 +11,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 	"patchwork/shaders"
 )
 
@@ -160,5 +161,5 @@ func (d *Device) releaseAll() {
 // invalid converts an error of the library; its error scopes catch validation errors
 // only.
 func (d *Device) invalid(err error) error {
-	return &ValidationError{d.info.Device, clean(err.Error())}
+	return &ValidationError{d.info.Device, gpu.OneLine(err.Error())}
 }

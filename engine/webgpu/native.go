@@ -88,6 +88,7 @@ import (
 	"github.com/rajveermalviya/go-webgpu/wgpu"
 
 	"patchwork/engine"
+	"patchwork/engine/gpu"
 )
 
 // The binding does not export its C handles; these are its structs' layouts.
@@ -155,7 +156,7 @@ func (d *Device) uncaught() error {
 		return nil
 	}
 	d.errors._type = 0
-	err := errors.New(clean(C.GoString(&d.errors.text[0])))
+	err := errors.New(gpu.OneLine(C.GoString(&d.errors.text[0])))
 	switch kind {
 	case errorValidation:
 		return d.invalid(err)

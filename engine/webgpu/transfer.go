@@ -30,18 +30,9 @@ func (d *Device) Write(m engine.Memory, offset int64, data []byte) error {
 	if err != nil || len(data) == 0 {
 		return wrap("write", err)
 	}
-	const word = wgpu.CopyBufferAlignment
-	first, end := offset/word*word, roundUp(offset+int64(len(data)), word)
-	if first != offset || end != offset+int64(len(data)) {
-		whole := make([]byte, end-first)
-		if err := d.readWords(mine, first, whole[:word]); err != nil {
-			return wrap("write", err)
-		}
-		if err := d.readWords(mine, end-word, whole[len(whole)-word:]); err != nil {
-			return wrap("write", err)
-		}
-		copy(whole[offset-first:], data)
-		offset, data = first, whole
+	offset, data, err = gpu.WholeWords(offset, data, func(at int64, word []byte) error { return d.readWords(mine, at, word) })
+	if err != nil {
+		return wrap("write", err)
 	}
 	for len(data) > 0 {
 		n := min(len(data), chunkBytes)

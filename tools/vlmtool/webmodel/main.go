@@ -16,6 +16,7 @@ import (
 	"syscall/js"
 
 	"patchwork/engine"
+	"patchwork/engine/browser"
 	"patchwork/tools/vlmtool/internal/inpage"
 	"patchwork/tools/vlmtool/internal/serve"
 	"patchwork/vlm"
@@ -55,7 +56,7 @@ func run() error {
 		return err
 	}
 	inpage.PostDevice(dev, reason)
-	if err := download(); err != nil {
+	if _, err := browser.Await(js.Global().Call("patchworkDownload")); err != nil {
 		return err
 	}
 	model, err := o.load(dev)
@@ -104,22 +105,6 @@ func probe(dev engine.Device, bytes int64) error {
 		return fmt.Errorf("the model needs %s of memory, which %s does not have free", engine.Bytes(bytes), dev.Info().Name)
 	}
 	return err
-}
-
-// download waits until the worker has the weights.
-func download() error {
-	done := make(chan error, 1)
-	then := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		if len(args) > 0 && !args[0].IsUndefined() {
-			done <- errors.New(args[0].Get("message").String())
-			return nil
-		}
-		done <- nil
-		return nil
-	})
-	defer then.Release()
-	js.Global().Call("patchworkDownload").Call("then", then, then)
-	return <-done
 }
 
 // answer lets the worker ask.
