@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds what vlmtool export --web puts into a site beside the model, into package web, which
-# embeds it: the programs for js/wasm, compressed, and the scripts that start them.
+# embeds it: the programs for js/wasm, compressed, and Go's script that starts them.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,10 +16,6 @@ program() {
 program webmodel program.bin
 program webtrain train.bin
 
-# A copy only of what has changed, so that Go does not build vlmtool again.
-copy() {
-	cmp -s "$1" "$into/$(basename "$1")" || cp "$1" $into/
-}
-copy "$(go env GOROOT)/lib/wasm/wasm_exec.js"
-copy shaders/wasm/simd.js
-copy engine/browser/browser.js
+# Copied only if it has changed, so that Go does not build vlmtool again.
+exec=$(go env GOROOT)/lib/wasm/wasm_exec.js
+cmp -s "$exec" $into/wasm_exec.js || cp "$exec" $into/

@@ -7,3 +7,10 @@
 //
 // The page loads browser.js, which does in one call what would take Go many.
 package browser
+
+import _ "embed"
+
+// Script is browser.js.
+//
+//go:embed browser.js
+var Script []byte

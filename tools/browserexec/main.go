@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -22,6 +23,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"patchwork/engine/browser"
+	"patchwork/shaders/wasm"
 )
 
 //go:embed page
@@ -44,23 +49,20 @@ func main() {
 
 // run runs a program with its arguments and returns its exit status.
 func run(ctx context.Context, args []string) (int, error) {
-	paths, err := exec.Command("go", "env", "GOROOT", "GOMOD").Output()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return 0, fmt.Errorf("go env: %w", err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(paths)), "\n")
-	if len(lines) < 2 {
-		return 0, errors.New("run it in a module's folder")
-	}
-	goroot, module := lines[0], filepath.Dir(lines[1])
 	exited := make(chan int, 1)
 	mux := http.NewServeMux()
 	mux.Handle("GET /page/", http.FileServerFS(page))
-	for name, file := range map[string]string{
-		"program.wasm": args[0], "wasm_exec.js": filepath.Join(goroot, "lib", "wasm", "wasm_exec.js"),
-		"simd.js": filepath.Join(module, "shaders", "wasm", "simd.js"), "browser.js": filepath.Join(module, "engine", "browser", "browser.js"),
-	} {
+	for name, file := range map[string]string{"program.wasm": args[0], "wasm_exec.js": filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js")} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) })
+	}
+	for name, script := range map[string][]byte{"simd.js": wasm.Loader, "browser.js": browser.Script} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(script))
+		})
 	}
 	mux.HandleFunc("GET /start.json", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"argv": args, "env": environment()})

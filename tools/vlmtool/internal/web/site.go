@@ -14,11 +14,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"patchwork/engine/browser"
+	"patchwork/shaders/wasm"
 	"patchwork/tools/vlmtool/internal/serve"
 )
 
@@ -30,8 +31,8 @@ var programFiles embed.FS
 
 // programs returns a program of the folder program and the scripts that start it, by name.
 func programs(name string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	for _, name := range []string{name, "browser.js", "simd.js", "wasm_exec.js"} {
+	files := map[string][]byte{"browser.js": browser.Script, "simd.js": wasm.Loader}
+	for _, name := range []string{name, "wasm_exec.js"} {
 		data, err := programFiles.ReadFile("program/" + name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, ErrNoProgram
@@ -108,19 +109,23 @@ func shared() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, from := range []fs.FS{sub(siteFiles, "site"), serve.Page()} {
-		err := fs.WalkDir(from, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
+	return files, errors.Join(add(files, sub(siteFiles, "site"), "*"), add(files, serve.Page(), "*"))
+}
+
+// add adds the files of a folder whose names match a pattern.
+func add(files map[string][]byte, from fs.FS, patterns ...string) error {
+	for _, pattern := range patterns {
+		names, err := fs.Glob(from, pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if files[name], err = fs.ReadFile(from, name); err != nil {
 				return err
 			}
-			files[path.Base(name)], err = fs.ReadFile(from, name)
-			return err
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
-	return files, nil
+	return nil
 }
 
 func sub(from fs.FS, dir string) fs.FS {

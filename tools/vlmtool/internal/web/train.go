@@ -2,8 +2,7 @@ package web
 
 import (
 	"embed"
-	"io/fs"
-	"path"
+	"errors"
 
 	"patchwork/tools/vlmtool/internal/serve"
 )
@@ -18,16 +17,10 @@ func TrainPage() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	from := sub(trainFiles, "train")
-	names, err := fs.Glob(from, "*")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if files[path.Base(name)], err = fs.ReadFile(from, name); err != nil {
-			return nil, err
-		}
-	}
-	files["icon.svg"], err = fs.ReadFile(serve.Page(), "icon.svg")
+	err = errors.Join(
+		add(files, sub(trainFiles, "train"), "*"),
+		add(files, sub(siteFiles, "site"), "about.js", "program.js"),
+		add(files, serve.Page(), "element.js", "icon.svg"),
+	)
 	return files, err
 }

@@ -1,4 +1,5 @@
 // The page talks to the same API as any other client. What the model says is only ever text.
+import { element } from "./element.js";
 import { readEvents } from "./events.js";
 import { forgetMaps, framed, lookable } from "./look.js";
 
@@ -9,13 +10,6 @@ let model = { id: "", modalities: ["text"] };
 let turns = [];   // { role, text, files, frames }; frames of the pictures, where they are shown
 let files = [];   // attached to the next question: { type, name, data, url }
 let running = null; // the AbortController of the answer under way
-
-const element = (tag, className, content) => {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  if (content !== undefined) e.textContent = content;
-  return e;
-};
 
 const headers = () => {
   const key = settings.elements.key.value;

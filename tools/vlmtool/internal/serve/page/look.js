@@ -1,5 +1,6 @@
 // Where the model looked: a word of an answer shows, over the pictures of the conversation, the attention
 // from which the model predicted it.
+import { element } from "./element.js";
 
 const ramp = [[255, 247, 214], [254, 217, 118], [253, 153, 66], [233, 62, 42], [139, 8, 42]]; // as in infer --explain
 const small = 160; // pixels: smaller pictures are enlarged, so that their patches can be told apart
@@ -7,13 +8,6 @@ const small = 160; // pixels: smaller pictures are enlarged, so that their patch
 let shown = null; // what closes the map that is shown
 let asking = new AbortController();
 let hinted = false;
-
-const element = (tag, className, content) => {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  if (content !== undefined) e.textContent = content;
-  return e;
-};
 
 // framed puts a picture into a frame, in which maps are laid over it.
 export function framed(picture) {

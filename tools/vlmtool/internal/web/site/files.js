@@ -1,12 +1,6 @@
 // The files that the program reads: pieces of the weights, in the browser's cache.
 "use strict";
 
-async function get(file) {
-  const response = await fetch(file);
-  if (!response.ok) throw new Error(`${file}: the server answered ${response.status}`);
-  return response;
-}
-
 const cacheName = "patchwork-weights";
 
 // download returns the pieces as blobs. Those that the browser has are not fetched again; progress is

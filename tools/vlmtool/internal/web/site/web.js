@@ -1,13 +1,6 @@
 // Starts the model in a worker, and lets the chat page ask it instead of a server.
-
-const element = (tag, className, content) => {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  if (content !== undefined) e.textContent = content;
-  return e;
-};
-
-const size = bytes => bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+import { place, size } from "./about.js";
+import { element } from "./element.js";
 
 const composer = document.getElementById("composer"), welcome = document.getElementById("welcome");
 const small = 32e6; // bytes: what is smaller is loaded without a question
@@ -87,8 +80,7 @@ async function start() {
 
   told.device = async ({ device, name, reason }) => {
     title.textContent = manifest.id;
-    const where = device === "cpu" ? "on the processor, more slowly than on a GPU" : `on ${name || "the GPU"}, by WebGPU`;
-    about.textContent = `The model runs in this page, ${where}. It takes ${size(total)} to download, once, and ${size(manifest.memory_bytes)} of memory.`;
+    about.textContent = `The model runs in this page, ${place({ device, name })}. It takes ${size(total)} to download, once, and ${size(manifest.memory_bytes)} of memory.`;
     if (reason) about.title = reason;
     if (total > small && !await cached(manifest.pieces)) {
       begin.hidden = false;

@@ -1,5 +1,7 @@
 // The page of the training in a worker: its controls, the curve of the losses, and answers before and
 // after.
+import { place, size } from "./about.js";
+import { element } from "./element.js";
 
 const $ = id => document.getElementById(id);
 
@@ -13,19 +15,10 @@ const wanted = () => Number(settings.get("steps") ?? $("steps").value);
 
 let worker, losses, scores, steps;
 
-function element(tag, className, content) {
-  const e = document.createElement(tag);
-  if (className) e.className = className;
-  if (content !== undefined) e.textContent = content;
-  return e;
-}
-
 function status(text, error = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", error);
 }
-
-const size = bytes => bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 
 function begin() {
   losses = [];
@@ -55,7 +48,7 @@ let where = "", name = "";
 
 const told = {
   device({ device, name, reason }) {
-    where = device === "cpu" ? "on the processor, more slowly than on a GPU" : `on ${name || "the GPU"}, by WebGPU`;
+    where = place({ device, name });
     $("status").title = reason;
     status(`Drawing pictures`);
   },
