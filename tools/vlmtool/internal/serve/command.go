@@ -161,8 +161,8 @@ func (l *loaded) close() {
 	l.runner, l.device = nil, nil
 }
 
-// modelID is the name of a model in the API: that of its folder or file.
-func modelID(path string) string {
+// ModelID is the name of a model in the API: that of its folder or file.
+func ModelID(path string) string {
 	if whole, err := filepath.Abs(path); err == nil {
 		path = whole
 	}
@@ -195,7 +195,7 @@ func (f *flags) run(ctx context.Context, a *cli.App) error {
 		return err
 	}
 	defer scheduler.Close()
-	m := model{ID: modelID(f.model), Config: runner.Config, Processor: runner.Processor, Created: time.Now()}
+	m := model{ID: ModelID(f.model), Config: runner.Config, Processor: runner.Processor, Created: time.Now()}
 	web, err := listen.Start(f.listen, options(newServer(m, scheduler, keys), f.schedule))
 	if err != nil {
 		return fmt.Errorf("--listen: %w; use another port, or port 0 for any", err)

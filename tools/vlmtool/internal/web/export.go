@@ -15,6 +15,7 @@ import (
 
 	"patchwork/internal/durable"
 	"patchwork/internal/smallfile"
+	"patchwork/tools/vlmtool/internal/serve"
 	"patchwork/vlm/generate"
 	"patchwork/vlm/image"
 	"patchwork/vlm/pretrained"
@@ -38,7 +39,7 @@ const answerTokens = 256
 
 // Site describes what Export wrote.
 type Site struct {
-	pretrained.Description
+	Parameters  int64
 	Weights     string // how they are stored
 	WeightBytes int64  // to download
 	MemoryBytes int64  // of weights, cache and activations
@@ -76,11 +77,7 @@ func Export(ctx context.Context, o Options) (s Site, err error) {
 
 // export writes the site into a folder.
 func export(ctx context.Context, o Options, dir string) (Site, error) {
-	file := filepath.Join(dir, "model.gguf")
-	if err := weights(ctx, o, file); err != nil {
-		return Site{}, err
-	}
-	description, err := pretrained.Describe(file)
+	file, err := weights(ctx, o, dir)
 	if err != nil {
 		return Site{}, err
 	}
@@ -93,18 +90,21 @@ func export(ctx context.Context, o Options, dir string) (Site, error) {
 	if err != nil {
 		return Site{}, err
 	}
-	all := manifest{ID: name(o.Model), MemoryBytes: m.WeightBytes() + rest.Total(), Context: context, Training: o.Training}
+	all := manifest{ID: id(o.Model), MemoryBytes: m.WeightBytes() + rest.Total(), Context: context, Training: o.Training}
 	if all.Pieces, err = split(file, dir); err != nil {
 		return Site{}, err
 	}
 	if all.Examples, err = copyExamples(o.Examples, dir); err != nil {
 		return Site{}, err
 	}
-	s := Site{Description: description, Weights: m.WeightsName(), MemoryBytes: all.MemoryBytes, Context: context}
+	if file != o.Model {
+		err = os.Remove(file)
+	}
+	s := Site{Parameters: m.Params.Count(), Weights: m.WeightsName(), MemoryBytes: all.MemoryBytes, Context: context}
 	for _, p := range all.Pieces {
 		s.WeightBytes += p.Bytes
 	}
-	if err := errors.Join(writeSite(dir, all), os.Remove(file), os.Chmod(dir, 0o755)); err != nil {
+	if err := errors.Join(err, writeSite(dir, all), os.Chmod(dir, 0o755)); err != nil {
 		return Site{}, err
 	}
 	return s, errors.Join(durable.SyncFiles(filepath.Join(dir, weightsFolder)), durable.SyncDir(dir))
@@ -113,29 +113,15 @@ func export(ctx context.Context, o Options, dir string) (Site, error) {
 // partOfModel matches the name of a model in several files.
 var partOfModel = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
 
-// weights writes the model as one GGUF file.
-func weights(ctx context.Context, o Options, file string) error {
+// weights returns the model as one GGUF file: its own, or one that it writes into a folder.
+func weights(ctx context.Context, o Options, dir string) (file string, err error) {
 	e := o.ExportOptions
 	if e.Quantize == "" && e.Adapter == "" && e.MMProj == "" && strings.HasSuffix(e.Model, ".gguf") && !partOfModel.MatchString(e.Model) {
-		return copyFile(e.Model, file)
+		return e.Model, nil
 	}
-	e.Out, e.Quantize = file, cmp.Or(e.Quantize, "q8_0")
-	_, err := pretrained.Export(ctx, e)
-	return err
-}
-
-func copyFile(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+	e.Out, e.Quantize = filepath.Join(dir, "model.gguf"), cmp.Or(e.Quantize, "q8_0")
+	_, err = pretrained.Export(ctx, e)
+	return e.Out, err
 }
 
 // copyExamples copies images that a model can read.
@@ -158,16 +144,13 @@ func copyExamples(images []string, dir string) ([]string, error) {
 	return files, nil
 }
 
-// name is the model's name on the page: that of its folder or file, and of a demo's folder, which is
-// always called model, that of the folder around it.
-func name(model string) string {
-	if whole, err := filepath.Abs(model); err == nil {
-		model = whole
+// id is the model's name on the page: as in the API, and of a demo's folder, which is always called
+// model, that of the folder around it.
+func id(model string) string {
+	if id := serve.ModelID(model); id != "model" {
+		return id
 	}
-	if base := filepath.Base(model); base != "model" {
-		return strings.TrimSuffix(base, ".gguf")
-	}
-	return filepath.Base(filepath.Dir(model))
+	return serve.ModelID(filepath.Join(model, ".."))
 }
 
 const weightsFolder = "weights"

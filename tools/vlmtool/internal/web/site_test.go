@@ -182,6 +182,21 @@ func join(t *testing.T, site string) (file string) {
 	return file
 }
 
+// TestGGUF: the pieces of a GGUF file are the file, which stays where it is.
+func TestGGUF(t *testing.T) {
+	file := join(t, exportSite(t))
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	site := filepath.Join(t.TempDir(), "site")
+	_, err = Export(t.Context(), Options{ExportOptions: pretrained.ExportOptions{Model: file, Out: site}, Context: 512})
+	require.NoError(t, err)
+	for _, of := range []string{file, join(t, site)} {
+		if got, err := os.ReadFile(of); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v, %d bytes, want %d", of, err, len(got), len(want))
+		}
+	}
+}
+
 // TestServed: nothing but the site's files is served, and every one that the service worker keeps is there.
 func TestServed(t *testing.T) {
 	site := exportSite(t)
